@@ -1,0 +1,38 @@
+# Everything happens in .venv in this checkout. PYTHON is the interpreter that makes it (3.10 or later, tested on 3.11).
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+export ORT_DISABLE_TELEMETRY := 1
+
+.PHONY: demo test test-all lint peers clean help
+.DEFAULT_GOAL := help
+
+help:  ## show the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -q -c constraints.txt -e '.[dev]'
+	touch $@
+
+demo: $(STAMP)  ## trained demo models -> bundles -> measured on this machine -> demo/report.html
+	$(BIN)/edgeconv quickstart --force
+
+test: lint  ## style, types and the tests; less than 20 minutes on 2 cores
+	$(BIN)/python -m pytest -m 'not slow'
+
+test-all: lint  ## also the slow tests
+	$(BIN)/python -m pytest
+
+lint: $(STAMP)  ## ruff and mypy
+	$(BIN)/ruff check edgeconv tests
+	$(BIN)/ruff format --check edgeconv tests
+	$(BIN)/mypy
+
+peers: $(STAMP)  ## our figures beside the peers', each peer in an environment of its own
+	$(BIN)/python tests/peers/compare.py
+
+clean:  ## remove the environment and what demo made
+	rm -rf $(VENV) demo build dist

@@ -1,0 +1,45 @@
+"""`agent.pyz`: the device agent as one executable file, the same bytes for the same sources."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+
+import edgeconv
+
+__all__ = ["agent_sources", "build_agent"]
+
+_SHEBANG = b"#!/usr/bin/env python3\n"
+_ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can say
+_PACKAGE = Path(edgeconv.__file__).parent
+_MODULES = ("errors.py", "manifest.py", "records.py", "schema.py")
+_PACKAGES = ("benchmarks/agent", "runtimes")
+_MAIN = """\
+import sys
+
+from edgeconv.benchmarks.agent.__main__ import main
+
+sys.exit(main())
+"""
+
+
+def agent_sources() -> list[Path]:
+    """The files of edgeconv that run on a device, all of them written for Python 3.8."""
+    return [_PACKAGE / name for name in _MODULES] + [
+        path for package in _PACKAGES for path in sorted((_PACKAGE / package).glob("*.py"))
+    ]
+
+
+def build_agent() -> bytes:
+    """The zipapp; the package's own `__init__` is left out, for it offers what a device does not have."""
+    members = {path.relative_to(_PACKAGE.parent).as_posix(): path.read_bytes() for path in agent_sources()}
+    members["__main__.py"] = _MAIN.encode()
+    members["edgeconv/__init__.py"] = f'__version__ = "{edgeconv.__version__}"\n'.encode()
+    members["edgeconv/benchmarks/__init__.py"] = b""
+    buffer = io.BytesIO()
+    buffer.write(_SHEBANG)
+    with zipfile.ZipFile(buffer, "a", zipfile.ZIP_DEFLATED) as archive:
+        for name in sorted(members):
+            archive.writestr(zipfile.ZipInfo(name, _ZIP_DATE), members[name], zipfile.ZIP_DEFLATED, 9)
+    return buffer.getvalue()

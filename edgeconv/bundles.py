@@ -1,0 +1,130 @@
+"""Opening a bundle: nothing in it is used before every hash has been checked."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import stat
+import tempfile
+import zipfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+from edgeconv.errors import BundleError
+from edgeconv.files import sha256_file
+from edgeconv.manifest import MANIFEST_NAME, FileEntry, Manifest, read_manifest
+
+__all__ = ["GOLDEN_PATH", "Bundle", "bundle_entries", "load_bundle", "open_bundle", "safe_path"]
+
+GOLDEN_PATH = "golden/cases.npz"
+_AGAIN = "Export it again, or fetch an unchanged copy."
+
+
+@dataclasses.dataclass(frozen=True)
+class Bundle:
+    """A verified bundle on disk."""
+
+    directory: Path
+    manifest: Manifest
+    manifest_sha256: str
+
+    @property
+    def golden(self) -> Path:
+        """The golden cases."""
+        return self.directory / GOLDEN_PATH
+
+
+def bundle_entries(manifest: Manifest) -> list[FileEntry]:
+    """Every file that the manifest names, artefacts and their companions included."""
+    entries = list(manifest.files)
+    for artifact in manifest.artifacts:
+        entries.append(FileEntry(artifact.path, artifact.sha256, artifact.bytes))
+        entries.extend(artifact.companions)
+    return entries
+
+
+def safe_path(directory: Path, relative: str) -> Path:
+    """`directory`/`relative`, refusing absolute paths, "..", drive letters, backslashes and links that leave it."""
+    pure = PurePosixPath(relative)
+    if (
+        not relative
+        or pure.is_absolute()
+        or ".." in pure.parts
+        or "\\" in relative
+        or ":" in relative
+        or "\0" in relative
+    ):
+        raise BundleError(f"Bundle {directory} names the path {relative!r}, which may leave it.", _AGAIN)
+    path = directory / pure
+    if not path.resolve().is_relative_to(directory.resolve()):
+        raise BundleError(f"Bundle {directory}: {relative!r} is a link that leaves it.", _AGAIN)
+    return path
+
+
+def load_bundle(directory: Path) -> Bundle:
+    """Open a bundle directory and verify it.
+
+    Raises:
+        BundleError: the manifest is damaged; a file is changed, missing, extra or no plain file; a path leaves the
+            directory.
+    """
+    manifest = read_manifest(directory)
+    expected: dict[str, FileEntry] = {}
+    for entry in bundle_entries(manifest):
+        safe_path(directory, entry.path)
+        if expected.setdefault(entry.path, entry).sha256 != entry.sha256:
+            raise BundleError(
+                f"Bundle {directory}: the manifest names {entry.path} twice with different hashes.", _AGAIN
+            )
+    present = set(_files(directory)) - {MANIFEST_NAME}
+    _refuse(directory, "is missing", sorted(set(expected) - present))
+    _refuse(directory, "is not in the manifest", sorted(present - set(expected)))
+    changed = [p for p, e in sorted(expected.items()) if not _matches(directory / p, e)]
+    _refuse(directory, "has been changed since the export", changed)
+    return Bundle(directory, manifest, sha256_file(directory / MANIFEST_NAME))
+
+
+@contextmanager
+def open_bundle(path: Path) -> Iterator[Bundle]:
+    """`load_bundle` for a directory or for the `.zip` that `--pack` writes, unpacked for the length of the block."""
+    if not path.exists():
+        raise BundleError(f"There is no bundle at {path}.", "Make one: edgeconv export.")
+    if path.is_dir():
+        yield load_bundle(path)
+        return
+    with tempfile.TemporaryDirectory(prefix="edgeconv-bundle-") as temporary:
+        _unpack(path, Path(temporary))
+        yield load_bundle(Path(temporary))
+
+
+def _unpack(path: Path, directory: Path) -> None:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for info in archive.infolist():
+                safe_path(directory, info.filename)
+                if stat.S_ISLNK(info.external_attr >> 16):
+                    raise BundleError(f"{path}: {info.filename!r} is a link, a bundle has only plain files.", _AGAIN)
+            archive.extractall(directory)
+    except (zipfile.BadZipFile, OSError, RuntimeError) as error:
+        raise BundleError(f"{path} is no bundle: {error}.", "Name a bundle's directory or its .zip.") from error
+
+
+def _files(directory: Path) -> Iterator[str]:
+    for root, folders, names in os.walk(directory, followlinks=False):
+        for name in [*names, *(f for f in folders if (Path(root) / f).is_symlink())]:
+            path = Path(root) / name
+            if path.is_symlink() or not path.is_file():
+                raise BundleError(f"Bundle {directory}: {path.relative_to(directory)} is no plain file.", _AGAIN)
+            yield path.relative_to(directory).as_posix()
+
+
+def _matches(path: Path, entry: FileEntry) -> bool:
+    return path.stat().st_size == entry.bytes and sha256_file(path) == entry.sha256
+
+
+def _refuse(directory: Path, what: str, paths: Iterable[str]) -> None:
+    listed = list(paths)
+    if listed:
+        more = f" and {len(listed) - 5} more" if len(listed) > 5 else ""
+        raise BundleError(f"Bundle {directory}: {', '.join(listed[:5])}{more} {what}.", _AGAIN)

@@ -1,0 +1,54 @@
+"""`edgeconv report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from edgeconv.commands.terminal import Terminal
+
+__all__ = ["report"]
+
+
+def report(
+    *runs: Path,
+    output: Annotated[Path, Parameter(name=["--output", "-o"])] = Path("report.html"),
+    bundle: Annotated[tuple[Path, ...], Parameter(negative="", consume_multiple=False)] = (),
+    format: Literal["html", "markdown"] = "html",  # noqa: A002 — the flag's name
+) -> int:
+    """Write one self-contained page about one or several runs; it needs no network to be read.
+
+    Example: `edgeconv report run.json --bundle bundles/vessels-host -o report.html`.
+
+    Parameters
+    ----------
+    runs
+        Run records that `edgeconv bench` wrote.
+    output
+        The page.
+    bundle
+        Bundle of a run, for sample pictures; repeat for several.
+    format
+        `markdown` for a pull request.
+    """
+    import contextlib
+
+    from edgeconv.benchmarks.report import markdown_report, write_report
+    from edgeconv.bundles import open_bundle
+    from edgeconv.errors import UsageError
+    from edgeconv.files import atomic_write_bytes
+    from edgeconv.records import read_record
+
+    if not runs:
+        raise UsageError("No run record was named.", "For example: edgeconv report run.json -o report.html")
+    records = [read_record(path) for path in runs]
+    with contextlib.ExitStack() as stack:
+        bundles = [stack.enter_context(open_bundle(path)) for path in bundle]
+        if format == "markdown":
+            atomic_write_bytes(output, markdown_report(records).encode())
+        else:
+            write_report(records, output, bundles)
+    Terminal().console.print(f"[green]✓[/] {output}", highlight=False)
+    return 0

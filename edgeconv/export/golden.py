@@ -1,0 +1,51 @@
+"""The golden cases of a bundle: real inputs, PyTorch's outputs, and the two references that split the drift."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import numpy as np
+
+from edgeconv.errors import ModelError
+from edgeconv.export.data import TARGET_KEY, Array, Sample, normalise
+from edgeconv.manifest import Port
+
+__all__ = ["GoldenArrays", "Reference", "golden_arrays", "normalised"]
+
+GoldenArrays = dict[str, Array]
+Reference = Callable[[Mapping[str, Array]], Mapping[str, Array]]
+
+
+def golden_arrays(
+    samples: Sequence[Sample], ports: Iterable[Port], references: Mapping[str, Reference]
+) -> GoldenArrays:
+    """Arrays of `golden/cases.npz`: `input.<port>`, `<reference>.<port>` and `target`, stacked over the cases.
+
+    Args:
+        samples: raw samples; a `target` is kept when every sample has one.
+        ports: the input ports, whose normalisation is applied before a reference is run.
+        references: name ("torch", "onnx", "qdq") to a function from normalised inputs to outputs by port.
+
+    Raises:
+        ModelError: a reference returned NaN or infinite values.
+    """
+    ports = list(ports)
+    arrays: GoldenArrays = {f"input.{p.name}": np.stack([s[p.name] for s in samples]) for p in ports}
+    if all(TARGET_KEY in sample for sample in samples):
+        arrays[TARGET_KEY] = np.stack([sample[TARGET_KEY] for sample in samples])
+    for name, reference in references.items():
+        cases = [reference(normalised(sample, ports)) for sample in samples]
+        for port in cases[0]:
+            stacked = np.stack([np.asarray(case[port], np.float32) for case in cases])
+            if not np.isfinite(stacked).all():
+                raise ModelError(
+                    f"Output {port!r} of the {name} model has NaN or infinite values on the golden cases.",
+                    "Look at the model on that data before exporting it.",
+                )
+            arrays[f"{name}.{port}"] = stacked
+    return arrays
+
+
+def normalised(sample: Sample, ports: Iterable[Port]) -> dict[str, Array]:
+    """What the model is fed for `sample`, by port."""
+    return {port.name: normalise(port, sample[port.name]) for port in ports}

@@ -1,0 +1,126 @@
+"""The two ONNX graphs that every artefact is made from: the rewritten fp32 one and the Q/DQ int8 one."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
+
+from edgeconv.errors import ExportError
+from edgeconv.export.data import Array
+from edgeconv.export.golden import normalised
+from edgeconv.export.subject import Subject
+from edgeconv.manifest import AppliedRewrite, Port
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+    from edgeconv.export.quantize import Grid, QuantisationResult
+    from edgeconv.rewrite import RewriteReport
+
+__all__ = ["Graphs", "make_graphs"]
+
+_PROBES = 2
+_EQUALISING_SAMPLES = 4  # channel ranges settle after four images
+_IDENTICAL_DB = 300.0
+NO_CALIBRATION = "int8 needs calibration data; give --calibration"
+
+Stage = Callable[[str], AbstractContextManager[None]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Graphs:
+    """`int8` is None where it could not be made, and `no_int8` says why."""
+
+    fp32: ir.Model
+    int8: QuantisationResult | None
+    no_int8: str
+    rewrites: list[AppliedRewrite]
+
+
+def make_graphs(graph: ir.Model, subject: Subject, ports: Sequence[Port], stage: Stage) -> Graphs:
+    """Rewrite, simplify, calibrate and quantise the traced `graph`.
+
+    Raises:
+        ExportError: the traced graph does not run, or the simplified one is not static.
+        DataError: a calibration sample, or an activation on it, is not finite.
+    """
+    from edgeconv.export.simplify import simplify
+    from edgeconv.rewrite import default_rewrites, run_rewrites
+
+    probes = [normalised(sample, ports) for sample in subject.golden[:_PROBES]]
+    with stage("rewrite"):
+        reports = run_rewrites(graph, default_rewrites(), probes)
+    with stage("simplify"):
+        graph = simplify(graph)
+    if subject.calibration is None:
+        return Graphs(graph, None, NO_CALIBRATION, _applied(reports))
+    with stage("equalise"):
+        reports += _equalise(graph, subject, ports, probes)
+    with stage("calibrate and quantise"):
+        try:
+            quantised = _quantise(graph, subject, ports)
+        except ExportError as error:
+            return Graphs(graph, None, str(error), _applied(reports))
+    return Graphs(graph, quantised, "", _applied(reports))
+
+
+def _equalise(
+    graph: ir.Model, subject: Subject, ports: Sequence[Port], probes: list[dict[str, Array]]
+) -> list[RewriteReport]:
+    from edgeconv.export.calibrate import collect_statistics
+    from edgeconv.rewrite import EqualiseBottlenecks, EqualiseChannels, run_rewrites
+
+    reports: list[RewriteReport] = []
+    for rewrite in (EqualiseBottlenecks, EqualiseChannels):  # each needs the ranges that the one before left
+        statistics = collect_statistics(graph, itertools.islice(_samples(subject, ports), _EQUALISING_SAMPLES))
+        ranges = {n: t.channel_max_abs for n, t in statistics.tensors.items() if t.channel_max_abs is not None}
+        reports += run_rewrites(graph, [rewrite(ranges)], probes)
+    return reports
+
+
+def _quantise(graph: ir.Model, subject: Subject, ports: Sequence[Port]) -> QuantisationResult:
+    from edgeconv.export.calibrate import collect_statistics
+    from edgeconv.export.quantize import QuantisationScheme, observed_tensors, quantize
+
+    statistics = collect_statistics(graph, _samples(subject, ports), tensors=observed_tensors(graph))
+    scheme = QuantisationScheme(input_grid=_image_grids(ports))
+    return quantize(graph, statistics, _samples(subject, ports), scheme=scheme)
+
+
+def _samples(subject: Subject, ports: Sequence[Port]) -> Iterator[dict[str, Array]]:
+    if subject.calibration is not None:
+        for sample in subject.calibration:
+            yield normalised(sample, ports)
+
+
+def _image_grids(ports: Sequence[Port]) -> dict[str, Grid]:
+    """The exact int8 grid of each 8-bit image input: where all channels share it and its zero point is an integer."""
+    from edgeconv.export.quantize import Grid
+
+    grids = {}
+    for port in ports:
+        norm = port.normalisation
+        if port.dtype != "uint8" or norm is None or len(set(norm.mean)) > 1 or len(set(norm.std)) > 1:
+            continue
+        zero_point = norm.mean[0] / norm.scale - 128
+        if abs(zero_point - round(zero_point)) < 1e-6 and -128 <= round(zero_point) <= 127:
+            grids[port.name] = Grid(norm.scale / norm.std[0], round(zero_point))
+    return grids
+
+
+def _applied(reports: Sequence[RewriteReport]) -> list[AppliedRewrite]:
+    return [
+        AppliedRewrite(
+            report.name,
+            report.equivalence,
+            report.changed,
+            report.kept,
+            None if report.sqnr_db >= _IDENTICAL_DB else report.sqnr_db,
+            list(report.details),
+        )
+        for report in reports
+        if report.changed or not report.kept
+    ]

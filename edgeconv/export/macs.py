@@ -1,0 +1,54 @@
+"""Multiply-accumulates and weights of ONNX nodes with static shapes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import onnx_ir as ir
+
+from edgeconv.export.graph import constant_value, static_shape
+
+__all__ = ["count_macs", "count_weights"]
+
+
+def count_macs(node: ir.Node) -> int:
+    """Multiply-accumulates of one convolution or matrix product; 0 for every other operator."""
+    counter = _COUNTERS.get(node.op_type)
+    return counter(node) if counter else 0
+
+
+def count_weights(node: ir.Node) -> int:
+    """Elements of the constants that `node` reads, where it is a layer with weights; else 0."""
+    if node.op_type not in _COUNTERS and node.op_type != "BatchNormalization":
+        return 0
+    constants = (constant_value(value) for value in node.inputs[1:])
+    return sum(constant.size for constant in constants if constant is not None)
+
+
+def _shape(value: ir.Value | None) -> tuple[int, ...]:
+    return static_shape(value) if value is not None else ()
+
+
+def _convolution(node: ir.Node) -> int:
+    weight, output = _shape(node.inputs[1]), _shape(node.outputs[0])
+    return math.prod(output) * math.prod(weight[1:])
+
+
+def _transposed(node: ir.Node) -> int:
+    weight, source = _shape(node.inputs[1]), _shape(node.inputs[0])
+    return math.prod(source) * math.prod(weight[1:])
+
+
+def _product(node: ir.Node) -> int:
+    left, output = _shape(node.inputs[0]), _shape(node.outputs[0])
+    transposed = node.op_type == "Gemm" and bool(node.attributes.get_int("transA", 0))
+    return math.prod(output) * (left[-2] if transposed else left[-1])
+
+
+_COUNTERS: dict[str, Callable[[ir.Node], int]] = {
+    "Conv": _convolution,
+    "ConvTranspose": _transposed,
+    "Gemm": _product,
+    "MatMul": _product,
+}

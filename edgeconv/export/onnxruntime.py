@@ -1,0 +1,40 @@
+"""ONNX Runtime's artefact is the ONNX graph itself, for int8 in the twin that the device's kernels fuse."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx_ir as ir
+
+from edgeconv.export.jobs import ConversionJob, ConvertedFile
+from edgeconv.manifest import TensorSpec
+
+__all__ = ["convert", "tensor_specs"]
+
+
+def convert(job: ConversionJob) -> ConvertedFile:
+    """Write `model.<precision>.onnx`."""
+    from edgeconv.export.twins import to_uint8
+
+    model = ir.load(job.source)
+    if job.precision == "int8" and job.activations == "uint8":
+        model = to_uint8(model)
+    path = Path(job.directory) / f"model.{job.precision}.onnx"
+    ir.save(model, path)
+    inputs, outputs = tensor_specs(model)
+    facts = {"transposes": str(sum(node.op_type == "Transpose" for node in model.graph))}
+    if job.precision == "int8":
+        facts["activations"] = job.activations
+    return ConvertedFile(path.name, inputs, outputs, facts=facts)
+
+
+def tensor_specs(model: ir.Model) -> tuple[list[TensorSpec], list[TensorSpec]]:
+    """Inputs and outputs of an ONNX graph: float32, NCHW where they have rank 4."""
+    inputs, outputs = ([_spec(value) for value in values] for values in (model.graph.inputs, model.graph.outputs))
+    return inputs, outputs
+
+
+def _spec(value: ir.Value) -> TensorSpec:
+    shape = [int(d) for d in value.shape or ()]
+    name = value.name or ""
+    return TensorSpec(name, name, shape, "NCHW" if len(shape) == 4 else "as-is", "float32")

@@ -1,0 +1,183 @@
+"""The way a model takes: load, trace, rewrite, simplify, calibrate, quantise, convert, bundle."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from edgeconv.devices.profile import DeviceProfile, load_profile
+from edgeconv.errors import ExportError, UsageError
+from edgeconv.export.bundle import pack_bundle, place_artifact, write_bundle
+from edgeconv.export.conversion import CONVERTERS, convert_all
+from edgeconv.export.data import Array, input_ports
+from edgeconv.export.describe import describe_bundle
+from edgeconv.export.golden import Reference, golden_arrays
+from edgeconv.export.graphs import Graphs, make_graphs
+from edgeconv.export.jobs import ConversionJob
+from edgeconv.export.options import BuiltBundle, ExportOptions, ExportResult
+from edgeconv.export.subject import Subject, load_subject
+from edgeconv.files import refuse_existing
+from edgeconv.manifest import Artifact, Failure, Manifest
+
+__all__ = ["Progress", "build_bundle"]
+
+Progress = Callable[[str], None]
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+_INT8 = "int8"
+
+
+def build_bundle(options: ExportOptions, progress: Progress = lambda stage: None) -> ExportResult:
+    """Export a trained model to one bundle for each device.
+
+    Args:
+        options: what to export; see `ExportOptions`.
+        progress: called with the name of each stage when it begins.
+
+    Raises:
+        EdgeconvError: bad input, before anything is written; nothing half-written stays.
+    """
+    stage = _Stages(progress)
+    profiles = _profiles(options)
+    with stage("load"):
+        subject = load_subject(options)
+        name = _UNSAFE.sub("-", options.name or subject.name).strip("-.") or "model"
+        paths = {profile.name: options.output / f"{name}-{profile.name}" for profile in profiles}
+        for path in paths.values():
+            refuse_existing(path, options.force)
+        ports = input_ports(subject.golden, subject.shapes, options.mean, options.std)
+    with stage("trace"):
+        traced = subject.trace()
+    graphs = make_graphs(traced, subject, ports, stage)
+    with stage("golden cases"):
+        golden = golden_arrays(subject.golden, ports, _references(subject, graphs))
+    bundles = []
+    with tempfile.TemporaryDirectory(prefix="edgeconv-export-") as temporary:
+        models = Path(temporary)
+        with stage("convert"):
+            outcomes = _convert(profiles, options, graphs, models, progress)
+        with stage("bundle"):
+            for profile in profiles:
+                artifacts, sources, failures = _sorted_out(profile, options, outcomes, models)
+                path = paths[profile.name]
+                manifest = describe_bundle(path.name, profile, subject, ports, graphs, golden, artifacts, failures)
+                manifest = write_bundle(path, manifest, sources, golden, force=options.force)
+                packed = pack_bundle(path, manifest) if options.pack else None
+                bundles.append(_built(path, manifest, packed))
+    return ExportResult(bundles, stage.times_ns)
+
+
+class _Stages:
+    """Announces stages and times them."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.times_ns: dict[str, int] = {}
+        self._progress = progress
+
+    @contextlib.contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        self._progress(name)
+        start = time.perf_counter_ns()
+        yield
+        self.times_ns[name] = time.perf_counter_ns() - start
+
+
+def _profiles(options: ExportOptions) -> list[DeviceProfile]:
+    if not options.devices:
+        raise UsageError("No device was named.", "Use --device, for example --device raspberry-pi-5.")
+    for runtime in options.runtimes:
+        if runtime not in CONVERTERS:
+            raise UsageError(f"No runtime is called {runtime!r}.", f"There are: {', '.join(CONVERTERS)}.")
+    return list({profile.name: profile for profile in map(load_profile, options.devices)}.values())
+
+
+def _references(subject: Subject, graphs: Graphs) -> dict[str, Reference]:
+    from edgeconv.export.reference import ReferenceRunner
+
+    names = [value.name or "" for value in graphs.fp32.graph.outputs]
+
+    def original(inputs: Mapping[str, Array]) -> Mapping[str, Array]:
+        return dict(zip(names, subject.run(inputs), strict=True))
+
+    references: dict[str, Reference] = {"torch": original, "onnx": ReferenceRunner(graphs.fp32).run}
+    if graphs.int8 is not None:
+        references["qdq"] = ReferenceRunner(graphs.int8.model).run
+    return references
+
+
+def _job_key(profile: DeviceProfile, runtime: str, precision: str) -> tuple[str, str, str]:
+    twin = runtime == "onnxruntime" and precision == _INT8
+    return runtime, precision, profile.onnx_activations if twin else _INT8
+
+
+def _wanted(profile: DeviceProfile, options: ExportOptions) -> list[tuple[str, str, str]]:
+    return [
+        _job_key(profile, target.runtime, target.precision)
+        for target in profile.targets
+        if not options.runtimes or target.runtime in options.runtimes
+    ]
+
+
+def _convert(
+    profiles: list[DeviceProfile], options: ExportOptions, graphs: Graphs, models: Path, progress: Progress
+) -> dict[tuple[str, str, str], Artifact | Failure]:
+    from edgeconv.export.graph import save_graph
+
+    sources = {_INT8: models / "source.int8.onnx", "float": models / "source.fp32.onnx"}
+    save_graph(graphs.fp32, sources["float"])
+    if graphs.int8 is not None:
+        save_graph(graphs.int8.model, sources[_INT8])
+    jobs, outcomes = [], dict[tuple[str, str, str], Artifact | Failure]()
+    for key in dict.fromkeys(key for profile in profiles for key in _wanted(profile, options)):
+        runtime, precision, activations = key
+        if precision == _INT8 and graphs.int8 is None:
+            outcomes[key] = Failure(runtime, precision, graphs.no_int8)
+            continue
+        source = sources[_INT8 if precision == _INT8 else "float"]
+        directory = models / activations
+        directory.mkdir(exist_ok=True)
+        jobs.append(ConversionJob(runtime, precision, str(source), str(directory), activations))
+    outcomes.update(convert_all(jobs, lambda job, _: progress(f"converted to {job.runtime} {job.precision}")))
+    return outcomes
+
+
+def _sorted_out(
+    profile: DeviceProfile,
+    options: ExportOptions,
+    outcomes: Mapping[tuple[str, str, str], Artifact | Failure],
+    models: Path,
+) -> tuple[list[Artifact], dict[str, Path], list[Failure]]:
+    """The device's artefacts, where each of their files lies now, and what could not be made.
+
+    Raises:
+        ExportError: a runtime that was asked for by name failed, or nothing could be made.
+    """
+    artifacts, sources, failures = [], dict[str, Path](), []
+    for key in _wanted(profile, options):
+        outcome = outcomes[key]
+        if isinstance(outcome, Failure):
+            failures.append(outcome)
+            continue
+        artifact = place_artifact(outcome)
+        artifacts.append(artifact)
+        sources.update({e.path: models / key[2] / Path(e.path).name for e in (artifact, *artifact.companions)})
+    reasons = "; ".join(f"{f.runtime} {f.precision}: {f.reason}" for f in failures)
+    if failures and options.runtimes:
+        raise ExportError(f"A runtime that was asked for failed for {profile.name}: {reasons}")
+    if not artifacts:
+        raise ExportError(f"Nothing could be made for {profile.name}: {reasons or 'no artefact was asked for'}.")
+    return artifacts, sources, failures
+
+
+def _built(path: Path, manifest: Manifest, packed: Path | None) -> BuiltBundle:
+    return BuiltBundle(
+        str(path),
+        manifest.device,
+        str(packed) if packed else None,
+        sum(artifact.total_bytes for artifact in manifest.artifacts),
+        [f"{artifact.runtime} {artifact.precision}" for artifact in manifest.artifacts],
+        manifest.failures,
+    )

@@ -1,0 +1,129 @@
+"""What the user chooses about int8, and the record of what was decided."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+
+import onnx_ir as ir
+
+from edgeconv.errors import UsageError
+from edgeconv.export.quantize.grid import Grid
+from edgeconv.export.quantize.ranges import range_estimator
+
+__all__ = ["NodeRecord", "QuantisationResult", "QuantisationScheme", "QuantisationSummary", "Recipe", "TensorRecord"]
+
+_ACTIVATIONS = ("asymmetric", "symmetric")
+
+
+@dataclasses.dataclass(frozen=True)
+class QuantisationScheme:
+    """Weights are always int8, symmetric, with one scale for each output channel.
+
+    Args:
+        activations: "asymmetric" for CPUs; "symmetric" (zero points 0) for TensorRT, costs 3 to 9 dB.
+        ranges: name of the range estimator, see `estimator_names`.
+        bias_correction: move each bias so that the mean of every channel stays that of the fp32 network.
+        input_grid: the exact grid of graph inputs that have one, by name. An 8-bit image v scaled to v / 255 has
+            ``Grid(1 / 255, -128)``: its own values, not calibrated ones.
+
+    Raises:
+        UsageError: an unknown name.
+    """
+
+    activations: str = "asymmetric"
+    ranges: str = "percentile"
+    bias_correction: bool = True
+    input_grid: Mapping[str, Grid] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.activations not in _ACTIVATIONS:
+            raise UsageError(
+                f"There are no {self.activations!r} activations.", f"Expected {' or '.join(_ACTIVATIONS)}."
+            )
+        range_estimator(self.ranges)
+        if self.symmetric and any(grid.zero_point for grid in self.input_grid.values()):
+            raise UsageError("An input grid with a zero point does not fit symmetric activations.")
+
+    @property
+    def symmetric(self) -> bool:
+        """Whether every zero point is 0."""
+        return self.activations == "symmetric"
+
+
+@dataclasses.dataclass(frozen=True)
+class TensorRecord:
+    """The grid of one activation, the range it covers, and where it comes from: an estimator's name, or "fixed"."""
+
+    name: str
+    scale: float
+    zero_point: int
+    low: float
+    high: float
+    source: str
+
+
+@dataclasses.dataclass(frozen=True)
+class NodeRecord:
+    """What became of one operator.
+
+    `decision` is "int8" or "float", and `reason` says why float. `raised_channels` had their weight scale raised to
+    keep the bias within 30 bits; `bias_corrected` is whether the sequential pass moved the bias.
+    """
+
+    name: str
+    operator: str
+    module: str
+    decision: str
+    reason: str
+    macs: int
+    raised_channels: tuple[int, ...] = ()
+    bias_corrected: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """The one record of what was quantised and how."""
+
+    activations: str
+    ranges: str
+    bias_correction: bool
+    calibration_samples: int
+    correction_samples: int
+    tensors: tuple[TensorRecord, ...]
+    nodes: tuple[NodeRecord, ...]
+
+    def to_json(self) -> str:
+        """The recipe as JSON; `from_json` reads it back."""
+        return json.dumps(dataclasses.asdict(self), indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> Recipe:
+        """The inverse of `to_json`."""
+        data = json.loads(text)
+        data["tensors"] = tuple(TensorRecord(**record) for record in data["tensors"])
+        data["nodes"] = tuple(
+            NodeRecord(**{**record, "raised_channels": tuple(record["raised_channels"])}) for record in data["nodes"]
+        )
+        return cls(**data)
+
+
+@dataclasses.dataclass(frozen=True)
+class QuantisationSummary:
+    """The recipe in a few numbers; `float_islands` names the operators left in float."""
+
+    int8_operators: int
+    float_islands: tuple[str, ...]
+    int8_mac_share: float
+    bias_q_max_log2: float
+    corrected_biases: int
+
+
+@dataclasses.dataclass(frozen=True)
+class QuantisationResult:
+    """The Q/DQ graph, how it was made, and a summary."""
+
+    model: ir.Model
+    recipe: Recipe
+    summary: QuantisationSummary

@@ -1,0 +1,118 @@
+"""Judging a run record by the tolerance class of each precision."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator, Sequence
+
+from edgeconv.manifest import Tolerance
+from edgeconv.parity.tolerance import default_tolerances
+from edgeconv.records import DriftPart, Result, RunRecord
+
+__all__ = ["Finding", "Verdict", "check_parity"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """One bound of one artefact.
+
+    `value` is in the unit that `bound` names and None where there is no number: the outputs are identical (passed), or
+    nothing was measured (not passed).
+    """
+
+    runtime: str
+    precision: str
+    bound: str
+    value: float | None
+    limit: float | None
+    passed: bool
+    message: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """All findings; `failures` are the messages of those that did not pass."""
+
+    passed: bool
+    findings: list[Finding]
+    failures: list[str]
+
+
+def check_parity(record: RunRecord, tolerances: Sequence[Tolerance] | None = None) -> Verdict:
+    """Judge every artefact of a run; a latency that is not valid is no failure of parity, missing outputs are.
+
+    Args:
+        record: the run.
+        tolerances: one for each precision (a bundle's manifest has them); the defaults where there is none.
+    """
+    classes = {t.precision: t for t in [*default_tolerances(), *(tolerances or ())]}
+    findings = [finding for result in record.results for finding in _judge(result, classes.get(result.precision))]
+    failures = [finding.message for finding in findings if not finding.passed]
+    if not record.results:
+        failures.append("The run has no result: nothing was measured, so nothing can be judged.")
+    return Verdict(not failures, findings, failures)
+
+
+def _judge(result: Result, tolerance: Tolerance | None) -> Iterator[Finding]:
+    where = f"{result.runtime} {result.precision}"
+
+    def finding(bound: str, value: float | None, limit: float | None, passed: bool, message: str) -> Finding:
+        return Finding(result.runtime, result.precision, bound, value, limit, passed, f"{where}: {message}")
+
+    if result.drift is None:
+        reasons = "; ".join(result.invalid_reasons) or "no reason was recorded"
+        yield finding("outputs", None, None, False, f"no outputs to judge: {reasons}.")
+        return
+    if tolerance is None:
+        yield finding("tolerance", None, None, False, f"no tolerance class is defined for {result.precision}.")
+        return
+    for name, part, limit in (
+        ("export", result.drift.export, tolerance.export_min_sqnr_db),
+        ("runtime", result.drift.runtime, tolerance.runtime_min_sqnr_db),
+        ("total", result.drift.total, tolerance.total_min_sqnr_db),
+    ):
+        if limit is not None:
+            yield _sqnr(finding, name, part, limit)
+    if tolerance.total_max_loss_to_reference_db is not None:
+        yield _loss(finding, result.drift.reference, result.drift.total, tolerance.total_max_loss_to_reference_db)
+    if result.task is not None and tolerance.max_metric_drop is not None:
+        name, torch, value = result.task.name, result.task.torch, result.task.value
+        drop = (torch - value) / abs(torch) if torch else torch - value
+        passed = drop <= tolerance.max_metric_drop
+        words = f"{name} {value:.4f} against PyTorch's {torch:.4f}, a drop of {drop:.2%}"
+        yield finding(
+            f"{name} drop",
+            drop,
+            tolerance.max_metric_drop,
+            passed,
+            f"{words}; allowed {tolerance.max_metric_drop:.2%}.",
+        )
+
+
+_Make = Callable[[str, float | None, float | None, bool, str], Finding]
+
+
+def _sqnr(finding: _Make, name: str, part: DriftPart, limit: float) -> Finding:
+    passed = _db(part) >= limit
+    return finding(
+        f"{name} SQNR dB", part.sqnr_db, limit, passed, f"{name} SQNR {_words(part)}; needed {limit:.1f} dB or more."
+    )
+
+
+def _loss(finding: _Make, reference: DriftPart, total: DriftPart, limit: float) -> Finding:
+    """The two-sided difference is reported; being closer to PyTorch than the reference is no failure."""
+    words = f"SQNR against PyTorch {_words(total)}, the Q/DQ reference's {_words(reference)}"
+    if total.sqnr_db is None:
+        return finding("loss to reference dB", None, limit, True, f"{words}.")
+    loss = _db(reference) - total.sqnr_db
+    value = loss if math.isfinite(loss) else None
+    return finding("loss to reference dB", value, limit, loss <= limit, f"{words}; allowed loss {limit:.1f} dB.")
+
+
+def _db(part: DriftPart) -> float:
+    return math.inf if part.sqnr_db is None else part.sqnr_db
+
+
+def _words(part: DriftPart) -> str:
+    return "of identical outputs" if part.sqnr_db is None else f"{part.sqnr_db:.2f} dB"

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from edgeconv.benchmarks.drift import IDENTICAL, compare_outputs, drift_of, golden_outputs
+from edgeconv.errors import DataError
+
+ARRAYS = hnp.arrays(np.float32, (3, 4), elements=st.floats(-100, 100, width=32).filter(lambda v: v == 0 or abs(v) > 1e-3))
+
+
+def test_identical_outputs_have_no_figure_for_sqnr():
+    outputs = {"y": np.arange(6, dtype=np.float32)}
+    assert compare_outputs(outputs, {"y": outputs["y"].copy()}) == IDENTICAL
+
+
+def test_figures_are_those_of_their_formulas():
+    part = compare_outputs({"y": np.array([3.0, -4.0])}, {"y": np.array([3.0, -3.0])})
+    assert part.max_abs == 1.0
+    assert part.mean_abs == 0.5
+    assert part.sqnr_db == pytest.approx(10 * math.log10(25))
+    assert part.cosine == pytest.approx(21 / (5 * math.sqrt(18)))
+
+
+def test_outputs_are_pooled_and_not_averaged():
+    reference = {"a": np.full(10, 100.0), "b": np.full(10, 1.0)}
+    part = compare_outputs(reference, {"a": reference["a"], "b": np.full(10, 2.0)})
+    assert part.sqnr_db == pytest.approx(10 * math.log10((10 * 1e4 + 10) / 10))
+    assert part.mean_abs == 0.5
+
+
+@given(ARRAYS, st.floats(0.125, 8, width=32), ARRAYS)
+def test_sqnr_and_cosine_do_not_depend_on_the_unit(reference, unit, noise):
+    power_of_two = 2.0 ** round(math.log2(unit))
+    other = reference + noise * np.float32(0.01)
+    first = compare_outputs({"y": reference}, {"y": other})
+    second = compare_outputs({"y": reference * power_of_two}, {"y": other * power_of_two})
+    assert second.max_abs == pytest.approx(first.max_abs * power_of_two)
+    assert second.sqnr_db == pytest.approx(first.sqnr_db) if first.sqnr_db is not None else second.sqnr_db is None
+    assert second.cosine == pytest.approx(first.cosine)
+
+
+@given(st.floats(1e-6, 1e-2))
+def test_sqnr_of_a_relative_error_is_its_square_in_decibels(relative):
+    reference = np.random.default_rng(0).normal(size=1000)
+    part = compare_outputs({"y": reference}, {"y": reference * (1 + relative)})
+    assert part.sqnr_db == pytest.approx(-20 * math.log10(relative), abs=1e-6)
+
+
+def test_a_silent_reference_gives_a_finite_figure():
+    part = compare_outputs({"y": np.zeros(4)}, {"y": np.ones(4)})
+    assert part.sqnr_db is not None
+    assert part.sqnr_db < -1000
+    assert part.cosine == 0.0
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_nan_and_infinity_are_refused_before_any_figure_is_made(value):
+    good, bad = np.ones((2, 2)), np.array([[1.0, value], [1.0, 1.0]])
+    with pytest.raises(DataError, match=r"'y' has 1 NaN or infinite values of 4"):
+        compare_outputs({"y": good}, {"y": bad})
+    with pytest.raises(DataError, match="NaN"):
+        compare_outputs({"y": bad}, {"y": bad})
+
+
+def test_wrong_shapes_and_names_are_refused():
+    with pytest.raises(DataError, match=r"'y' has shape \[2, 1\], expected \[1, 2\]"):
+        compare_outputs({"y": np.ones((1, 2))}, {"y": np.ones((2, 1))})
+    with pytest.raises(DataError, match="z were returned, y were expected"):
+        compare_outputs({"y": np.ones(1)}, {"z": np.ones(1)})
+
+
+@pytest.fixture
+def golden():
+    rng = np.random.default_rng(0)
+    torch = rng.normal(size=(2, 1, 4)).astype(np.float32)
+    return {
+        "input.x": np.zeros((2, 1)),
+        "torch.y": torch,
+        "onnx.y": torch + np.float32(1e-6),
+        "qdq.y": np.round(torch * 16) / 16,
+        "target": np.zeros(2),
+    }
+
+
+def test_drift_of_int8_starts_from_the_qdq_reference(golden):
+    drift = drift_of(golden, {"y": golden["qdq.y"]}, "int8")
+    assert drift.runtime == IDENTICAL
+    assert drift.total == drift.reference
+    assert drift.export.sqnr_db > 100
+    assert drift.quantisation.sqnr_db < 40
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_drift_of_a_float_artefact_has_no_quantisation_part(precision, golden):
+    del golden["qdq.y"]
+    drift = drift_of(golden, {"y": golden["onnx.y"]}, precision)
+    assert drift.quantisation == drift.runtime == IDENTICAL
+    assert drift.total == drift.export == drift.reference
+
+
+def test_int8_without_its_reference_is_refused(golden):
+    del golden["qdq.y"]
+    with pytest.raises(DataError, match="qdq"):
+        drift_of(golden, {"y": golden["torch.y"]}, "int8")
+    assert list(golden_outputs(golden, "torch")) == ["y"]

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edgeconv.errors import UsageError
+from edgeconv.files import atomic_directory, atomic_write_bytes, sha256_bytes, sha256_file
+
+
+def test_atomic_write_replaces_the_file_and_leaves_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "a.bin"
+    atomic_write_bytes(path, b"one")
+    atomic_write_bytes(path, b"two")
+    assert path.read_bytes() == b"two"
+    assert [p.name for p in path.parent.iterdir()] == ["a.bin"]
+
+
+def test_sha256_of_a_file_is_that_of_its_bytes(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"abc" * 1_000_000)
+    assert sha256_file(tmp_path / "x") == sha256_bytes(b"abc" * 1_000_000)
+
+
+def test_atomic_directory_appears_only_when_complete(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    with atomic_directory(target) as directory:
+        (directory / "file").write_text("x")
+        assert not target.exists()
+    assert (target / "file").read_text() == "x"
+
+
+def test_atomic_directory_leaves_nothing_when_the_block_fails(tmp_path: Path) -> None:
+    def fail() -> None:
+        with atomic_directory(tmp_path / "out") as directory:
+            (directory / "file").write_text("x")
+            raise RuntimeError("no")
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_atomic_directory_keeps_what_exists_unless_forced(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    target.mkdir()
+    (target / "precious").write_text("x")
+    with pytest.raises(UsageError, match="kept as it is"), atomic_directory(target):
+        pass
+    assert (target / "precious").exists()
+    with atomic_directory(target, force=True) as directory:
+        (directory / "new").write_text("y")
+        assert (target / "precious").exists()
+    assert [p.name for p in target.iterdir()] == ["new"]
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
