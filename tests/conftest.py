@@ -134,9 +134,7 @@ def tiny_bundle_master(tiny: Tiny, raw_images: np.ndarray[Any, Any], tmp_path_fa
         reproduce=[],
     )
     path = tmp_path_factory.mktemp("bundles") / "tiny-host"
-    sources = {
-        entry.path: tiny.directory / Path(entry.path).name for a in artifacts for entry in (a, *a.companions)
-    }
+    sources = {entry.path: tiny.directory / Path(entry.path).name for a in artifacts for entry in (a, *a.companions)}
     write_bundle(path, manifest, sources, golden)
     return path
 
@@ -276,7 +274,11 @@ def _tflite(weights: dict[str, np.ndarray[Any, Any]], quantisers: list[tuple[flo
         options.fusedActivationFunction = int(index == 0)  # RELU
         operator = schema.OperatorT()
         operator.opcodeIndex = 0
-        operator.inputs = [ids[index], tensor(w, weight.shape, weight, scales[0]), tensor(b, bias.shape, bias, scales[1])]
+        operator.inputs = [
+            ids[index],
+            tensor(w, weight.shape, weight, scales[0]),
+            tensor(b, bias.shape, bias, scales[1]),
+        ]
         operator.outputs = [ids[index + 1]]
         operator.builtinOptionsType, operator.builtinOptions = schema.BuiltinOptions.Conv2DOptions, options
         graph.operators.append(operator)

@@ -46,10 +46,20 @@ def train(
 
     terminal = Terminal()
     chosen = get_task(task)
-    path = output or Path(f"{task}.safetensors")
-    with terminal.steps(f"train {task}") as progress:
+    with terminal.steps(f"train {task}") as update:
         result = run(
-            chosen, steps=steps, seed=seed, output=path, device=device, gates=not without_gates, progress=progress
+            chosen,
+            output=output or Path(f"{task}.safetensors"),
+            steps=steps,
+            seed=seed,
+            device=device,
+            gates=not without_gates,
+            progress=update,
         )
-    terminal.console.print(result)
+    before = "" if result.untrained is None else f" (the input itself: {result.untrained:.3f})"
+    terminal.console.print(
+        f"[green]✓[/] {result.checkpoint}: held-out {result.metric} {result.value:.4f}{before}, "
+        f"{result.steps} steps in {result.seconds:.0f} s; see {result.record.name}",
+        highlight=False,
+    )
     return 0

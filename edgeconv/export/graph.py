@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import onnx
 import onnx_ir as ir
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from edgeconv.errors import ExportError, ModelError
 from edgeconv.files import atomic_write_bytes
@@ -24,9 +24,11 @@ __all__ = [
     "non_finite_constants",
     "only_reader",
     "readers",
+    "restore_modules",
     "save_graph",
     "static_shape",
     "to_bytes",
+    "unique_name",
 ]
 
 OPSET = 18
@@ -63,7 +65,7 @@ def save_graph(model: ir.Model, path: Path) -> None:
 
 def to_bytes(model: ir.Model) -> bytes:
     """The model in ONNX's wire format, weights included; the same graph gives the same bytes."""
-    return ir.to_proto(model).SerializeToString(deterministic=True)
+    return bytes(ir.to_proto(model).SerializeToString(deterministic=True))
 
 
 def constant_value(value: ir.Value | None) -> np.ndarray[Any, Any] | None:
@@ -84,8 +86,8 @@ def readers(value: ir.Value) -> tuple[ir.Node, ...]:
 
 def only_reader(value: ir.Value) -> ir.Node | None:
     """The node that reads `value` when exactly one input does and it is not a graph output, else None."""
-    uses = value.uses()
-    return uses[0].node if len(uses) == 1 and not value.is_graph_output() else None
+    nodes = readers(value)
+    return nodes[0] if len(nodes) == 1 and not value.is_graph_output() else None
 
 
 def static_shape(value: ir.Value) -> tuple[int, ...]:
@@ -115,6 +117,30 @@ def describe(node: ir.Node) -> str:
     return f"node '{node.name}' ({node.op_type}{f' of module {path}' if path else ''})"
 
 
+def unique_name(stem: str, taken: set[str]) -> str:
+    """`stem`, or the first of `stem_1`, `stem_2`, … that is not in `taken`, to which the name is added."""
+    name, count = stem, 0
+    while name in taken:
+        count += 1
+        name = f"{stem}_{count}"
+    taken.add(name)
+    return name
+
+
+def restore_modules(model: ir.Model, original: ir.Model) -> None:
+    """Give back names and module paths to a graph that a tool made from `original` and stripped of metadata.
+
+    A node gets the module path of the node that computed the same value before, else of the node of the same name.
+    """
+    by_value = {output.name: module_path(node) for node in original.graph for output in node.outputs}
+    by_name = {node.name: module_path(node) for node in original.graph}
+    taken: set[str] = set()
+    for node in model.graph:
+        path = by_value.get(node.outputs[0].name, by_name.get(node.name, ""))
+        node.metadata_props[MODULE_KEY] = path
+        node.name = unique_name(node.name or f"{path}/{node.op_type}", taken)
+
+
 def infer_shapes(model: ir.Model) -> None:
     """Recompute type and shape of every value from the graph's inputs and initialisers, in place.
 
@@ -124,8 +150,7 @@ def infer_shapes(model: ir.Model) -> None:
     skeleton = model.clone()
     for node in skeleton.graph:
         for output in node.outputs:
-            if not output.is_graph_output():
-                output.shape = None
+            output.shape = None
     # Inference copies the model several times and reads only small constants: axes and target shapes.
     for name, value in list(skeleton.graph.initializers.items()):
         if value.const_value is not None and value.const_value.nbytes > _SHAPE_CONSTANT_MAX_BYTES:

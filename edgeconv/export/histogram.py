@@ -12,23 +12,22 @@ __all__ = ["Histogram"]
 
 _MAX_BINS = 4096
 _SMALLEST_WIDTH = 2.0**-120  # its reciprocal is a normal float32, so scaling by it stays exact
-_MAX_INDEX = 1 << 24  # float32 holds every integer up to here, so finding a value's bin is exact
 _CHUNK = 1 << 16  # values binned at once: the temporaries stay in the second-level cache
 
 
 class Histogram:
     """Counts of float32 values in bins ``[i * width, (i + 1) * width)`` with a width that is a power of two.
 
-    A value outside the bins so far extends them; beyond 4096 bins neighbours are merged in pairs and the width
-    doubles. Edges are multiples of the width at every width, so merging moves no value over an edge: the counts are
-    those that the final width would have given from the start. Doubling only when needed keeps the values seen spread
-    over at least 2000 bins.
+    The bins always hold zero, as the 8-bit grid will. A value outside of them extends them; beyond 4096 bins
+    neighbours are merged in pairs and the width doubles. Edges are multiples of the width at every width, so merging
+    moves no value over an edge: the counts are those that the final width would have given from the start. Doubling
+    only when needed keeps zero and the values seen spread over at least 2000 bins.
     """
 
     def __init__(self) -> None:
         self.width = _SMALLEST_WIDTH
         self.first = 0  # index of the first bin
-        self.counts: npt.NDArray[np.int64] = np.zeros(0, np.int64)
+        self.counts: npt.NDArray[np.int64] = np.zeros(1, np.int64)
 
     @property
     def total(self) -> int:
@@ -59,16 +58,13 @@ class Histogram:
             self.counts += np.bincount(bins.astype(np.int32), minlength=len(self.counts))
 
     def _extend(self, low: float, high: float) -> None:
-        """Make the bins reach from `low` to `high`, doubling their width as often as needed."""
-        new_first, new_last = (math.floor(edge / self.width) for edge in (low, high))
-        if len(self.counts):
-            new_first, new_last = min(new_first, self.first), max(new_last, self.first + len(self.counts) - 1)
+        """Make the bins reach from `low` over zero to `high`, doubling their width as often as needed."""
+        first = min(math.floor(low / self.width), self.first)
+        last = max(math.floor(high / self.width), self.first + len(self.counts) - 1)
         doublings = 0
-        while (new_last >> doublings) - (new_first >> doublings) >= _MAX_BINS or (
-            max(abs(new_first), abs(new_last)) >> doublings >= _MAX_INDEX
-        ):
+        while (last >> doublings) - (first >> doublings) >= _MAX_BINS:
             doublings += 1
-        first, last = new_first >> doublings, new_last >> doublings
+        first, last = first >> doublings, last >> doublings
         counts = np.zeros(last - first + 1, np.int64)
         old_bins = self.first + np.arange(len(self.counts))
         np.add.at(counts, (old_bins >> min(doublings, 62)) - first, self.counts)

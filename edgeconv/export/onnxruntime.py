@@ -6,6 +6,7 @@ from pathlib import Path
 
 import onnx_ir as ir
 
+from edgeconv.export.graph import static_shape
 from edgeconv.export.jobs import ConversionJob, ConvertedFile
 from edgeconv.manifest import TensorSpec
 
@@ -35,6 +36,6 @@ def tensor_specs(model: ir.Model) -> tuple[list[TensorSpec], list[TensorSpec]]:
 
 
 def _spec(value: ir.Value) -> TensorSpec:
-    shape = [int(d) for d in value.shape or ()]
+    shape = list(static_shape(value))
     name = value.name or ""
     return TensorSpec(name, name, shape, "NCHW" if len(shape) == 4 else "as-is", "float32")

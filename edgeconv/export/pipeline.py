@@ -163,7 +163,8 @@ def _sorted_out(
             continue
         artifact = place_artifact(outcome)
         artifacts.append(artifact)
-        sources.update({e.path: models / key[2] / Path(e.path).name for e in (artifact, *artifact.companions)})
+        for path in [artifact.path, *(companion.path for companion in artifact.companions)]:
+            sources[path] = models / key[2] / Path(path).name
     reasons = "; ".join(f"{f.runtime} {f.precision}: {f.reason}" for f in failures)
     if failures and options.runtimes:
         raise ExportError(f"A runtime that was asked for failed for {profile.name}: {reasons}")

@@ -7,7 +7,7 @@ import onnx_ir as ir
 from onnx_ir.passes.common import LiftConstantsToInitializersPass
 
 from edgeconv.errors import ExportError
-from edgeconv.export.graph import MODULE_KEY, infer_shapes, module_path, non_finite_constants, static_shape
+from edgeconv.export.graph import infer_shapes, non_finite_constants, restore_modules, static_shape
 
 __all__ = ["simplify"]
 
@@ -15,8 +15,8 @@ __all__ = ["simplify"]
 def simplify(model: ir.Model) -> ir.Model:
     """Clean up what the rewrites left, and make sure that every value has a name and a fixed shape.
 
-    onnxsim keeps the names of nodes and values but drops all metadata: a node gets the module path of the node that
-    computed the same value before, else of the node of the same name. Constant nodes become initialisers.
+    onnxsim keeps the names of nodes and values but drops all metadata, which is restored. Constant nodes become
+    initialisers.
 
     Returns:
         A new graph with the same ports; `model` is left as it is.
@@ -30,11 +30,11 @@ def simplify(model: ir.Model) -> ir.Model:
         proto, _ = onnxsim.simplify(ir.to_proto(model))
     except (RuntimeError, ValueError, onnx.checker.ValidationError) as error:
         raise ExportError(f"onnxsim cannot simplify the graph: {error}") from error
-    simplified = ir.from_proto(proto)
+    simplified: ir.Model = ir.from_proto(proto)
     LiftConstantsToInitializersPass()(simplified)
     if _ports(simplified) != _ports(model):
         raise ExportError(f"onnxsim changed the ports of the graph from {_ports(model)} to {_ports(simplified)}.")
-    _restore_modules(simplified, model)
+    restore_modules(simplified, model)
     infer_shapes(simplified)
     for node in simplified.graph:
         for output in node.outputs:
@@ -51,17 +51,3 @@ def simplify(model: ir.Model) -> ir.Model:
 
 def _ports(model: ir.Model) -> tuple[list[str | None], list[str | None]]:
     return [value.name for value in model.graph.inputs], [value.name for value in model.graph.outputs]
-
-
-def _restore_modules(simplified: ir.Model, original: ir.Model) -> None:
-    by_value = {output.name: module_path(node) for node in original.graph for output in node.outputs}
-    by_name = {node.name: module_path(node) for node in original.graph}
-    taken: set[str] = set()
-    for node in simplified.graph:
-        path = by_value.get(node.outputs[0].name, by_name.get(node.name, ""))
-        node.metadata_props[MODULE_KEY] = path
-        stem = name = node.name or f"{path}/{node.op_type}"
-        while name in taken:
-            name = f"{stem}_{len(taken)}"
-        taken.add(name)
-        node.name = name

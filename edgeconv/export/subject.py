@@ -90,6 +90,7 @@ def _module(loaded: LoadedModel, options: ExportOptions) -> _Handle:
     from edgeconv.export.onnx import forward_parameters, parse_input_shapes, to_onnx
 
     traceable: Any = loaded.exported_program or loaded.module
+    module: torch.nn.Module
     if loaded.exported_program is not None:
         names, shapes = _program_shapes(loaded.exported_program)
         module = loaded.exported_program.module()

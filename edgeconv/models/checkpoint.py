@@ -103,7 +103,7 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
             'Save only the weights, torch.save(model.state_dict(), "weights.pt"), or use safetensors.',
         ) from error
     # For a file that is cut off or something else altogether, torch's readers raise what they stumble over.
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:
         raise CheckpointError(
             f"{path} is no readable PyTorch checkpoint: {_first_line(error)}", "Save or copy it again."
         ) from error

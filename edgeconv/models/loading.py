@@ -108,7 +108,7 @@ def _exported_program(path: Path, weights: Path | None) -> LoadedModel:
     try:
         with _quiet(logging.getLogger("torch.export")):
             program = torch.export.load(path)
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ModelError(
             f"{path} is no exported program that this torch ({torch.__version__}) can read: {reason}",

@@ -16,10 +16,10 @@ from edgeconv.rewrite.split_sequences import SplitSequences
 from edgeconv.rewrite.transposed_conv_to_depth_to_space import TransposedConvToDepthToSpace
 
 __all__ = [
-    "Equivalence",
     "ClipFromMinMax",
     "EqualiseBottlenecks",
     "EqualiseChannels",
+    "Equivalence",
     "FoldBatchNorm",
     "FoldConstants",
     "FusePointwise",

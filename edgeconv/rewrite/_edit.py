@@ -122,12 +122,18 @@ class AffineLayer:
             return None
         stored = constant_value(node.inputs[1])
         offset = constant_value(node.inputs[2]) if len(node.inputs) > 2 else None
-        if stored is None or stored.dtype != np.float32 or (offset is None and len(node.inputs) > 2 and node.inputs[2] is not None):
+        if (
+            stored is None
+            or stored.dtype != np.float32
+            or (offset is None and len(node.inputs) > 2 and node.inputs[2] is not None)
+        ):
             return None
         # Beyond two axes the channels of a product are the last axis, not axis 1.
-        if node.op_type == "MatMul" and (stored.ndim != 2 or node.outputs[0].shape is None or node.outputs[0].shape.rank() != 2):
+        if node.op_type == "MatMul" and (
+            stored.ndim != 2 or node.outputs[0].shape is None or node.outputs[0].shape.rank() != 2
+        ):
             return None
-        if node.op_type == "Gemm" and node.attributes.get_int("transA", 0):
+        if node.op_type == "Gemm" and node.attributes.get_int("transA"):
             return None
         group = node.attributes.get_int("group", 1)
         weight = _canonical(node, stored.astype(np.float64), group)
@@ -198,19 +204,22 @@ _OPERATORS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 
 def _canonical(node: ir.Node, stored: Array, group: int) -> Array:
     if node.op_type == "ConvTranspose":
-        inputs, outputs, *kernel = stored.shape
-        grouped = stored.reshape(group, inputs // group, outputs, *kernel).swapaxes(1, 2)
-        return grouped.reshape(group * outputs, inputs // group, *kernel)
-    if node.op_type == "MatMul" or (node.op_type == "Gemm" and not node.attributes.get_int("transB", 0)):
-        return stored.T
-    return stored
+        return _swapped(stored, group)
+    return stored if _rows_are_outputs(node) else stored.T
 
 
 def _stored(node: ir.Node, weight: Array, group: int) -> Array:
     if node.op_type == "ConvTranspose":
-        outputs, inputs, *kernel = weight.shape
-        grouped = weight.reshape(group, outputs // group, inputs, *kernel).swapaxes(1, 2)
-        return grouped.reshape(group * inputs, outputs // group, *kernel)
-    if node.op_type == "MatMul" or (node.op_type == "Gemm" and not node.attributes.get_int("transB", 0)):
-        return weight.T
-    return weight
+        return _swapped(weight, group)
+    return weight if _rows_are_outputs(node) else weight.T
+
+
+def _rows_are_outputs(node: ir.Node) -> bool:
+    return node.op_type == "Conv" or (node.op_type == "Gemm" and bool(node.attributes.get_int("transB")))
+
+
+def _swapped(weight: Array, group: int) -> Array:
+    """(all inputs, outputs of a group, *kernel) to (all outputs, inputs of a group, *kernel), and back."""
+    rows, columns, *kernel = weight.shape
+    grouped: Array = weight.reshape(group, rows // group, columns, *kernel).swapaxes(1, 2)
+    return grouped.reshape(group * columns, rows // group, *kernel)

@@ -34,13 +34,16 @@ class ClipFromMinMax:
             upper = _bound(reader, "Min") if reader is not None else None
             if reader is not None and upper is not None and upper[1] >= low:
                 last, high = reader, upper[1]
-            bounds = [add_constant(model.graph, f"{node.name}.{role}", np.float32(value))
-                      for role, value in (("low", low), ("high", high)) if value is not None]
+            bounds = [
+                add_constant(model.graph, f"{node.name}.{role}", np.float32(value))
+                for role, value in (("low", low), ("high", high))
+                if value is not None
+            ]
             relu = low == 0.0 and high is None
             kind = "Relu" if relu else "Clip"
             new = ir.node(kind, [source] if relu else [source, *bounds], name=f"{node.name}_{kind}")
             new.metadata_props.update(node.metadata_props)
-            new.outputs[0].name, new.outputs[0].dtype = f"{node.outputs[0].name}_{kind}", source.dtype
+            new.outputs[0].name, new.outputs[0].type = f"{node.outputs[0].name}_{kind}", source.type
             model.graph.insert_after(last, new)
             substitute(last.outputs[0], new.outputs[0])
             model.graph.remove([node] if last is node else [last, node], safe=True)

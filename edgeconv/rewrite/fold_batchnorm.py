@@ -50,10 +50,10 @@ def _affine_by_channel(node: ir.Node, channels: int) -> tuple[Array, Array] | No
     if node.op_type == "BatchNormalization":
         return _batch_norm(node)
     split = constant_operand(node) if node.op_type in _BINARY else None
-    if split is None or split[0].shape is None:
+    if split is None:
         return None
     computed, constant = split
-    if node.op_type in ("Sub", "Div") and computed is not node.inputs[0]:
+    if computed.shape is None or (node.op_type in ("Sub", "Div") and computed is not node.inputs[0]):
         return None
     operand = by_channel(constant, computed.shape.rank())
     if operand is None or operand.size != operand.shape[0] or operand.shape[0] not in (1, channels):
@@ -73,7 +73,7 @@ _BINARY: dict[str, Callable[[Array, Array, Array], tuple[Array, Array]]] = {
 
 def _batch_norm(node: ir.Node) -> tuple[Array, Array] | None:
     parameters = [constant_value(value) for value in node.inputs[1:5]]
-    if any(parameter is None for parameter in parameters) or node.attributes.get_int("training_mode", 0):
+    if any(parameter is None for parameter in parameters) or node.attributes.get_int("training_mode"):
         return None
     gamma, beta, mean, variance = (np.asarray(parameter, np.float64) for parameter in parameters)
     scale = gamma / np.sqrt(variance + node.attributes.get_float("epsilon", 1e-5))

@@ -21,17 +21,18 @@ class MergeStemPair:
     network. Exact only when the first convolution has no bias: the second one pads with zeros.
 
     Args:
-        max_in_channels: of the pair's input; beyond it a merged kernel is slower than the pair.
-        max_mac_ratio: multiplications of the merged kernel over those of the pair. With few channels a convolution
-            spends its time on writing the output, so several times the multiplications cost nothing.
+        max_in_channels: of the pair's input.
+        max_taps: input channels times kernel positions of the merged kernel. Up to 36, four channels of 3x3, a merged
+            stem takes 0.4 to 0.85 of the pair's time in int8 and at most 1.4 of it in float32 (ONNX Runtime, 256x256,
+            one thread), whatever the ratio of multiplications: writing the output takes the time.
     """
 
     name = "merge_stem_pair"
     equivalence: Equivalence = "exact"
 
-    def __init__(self, max_in_channels: int = 4, max_mac_ratio: float = 8.0) -> None:
+    def __init__(self, max_in_channels: int = 4, max_taps: int = 36) -> None:
         self._max_in_channels = max_in_channels
-        self._max_mac_ratio = max_mac_ratio
+        self._max_taps = max_taps
 
     def apply(self, model: ir.Model) -> RewriteResult:
         """Merge in place; the details give each pair's multiplications before and after."""
@@ -47,9 +48,9 @@ class MergeStemPair:
                 continue
             pair_macs = _pixels(first) * first.weight.size + _pixels(second) * second.weight.size
             second.weight = _merged(first, second)
-            ratio = _pixels(second) * second.weight.size / pair_macs
-            if ratio > self._max_mac_ratio:
+            if second.weight[0].size > self._max_taps:
                 continue
+            ratio = _pixels(second) * second.weight.size / pair_macs
             for attribute, values in geometry.items():
                 second.node.attributes[attribute] = ir.AttrInt64s(attribute, values)
             second.write()
@@ -110,7 +111,8 @@ def _merged(first: AffineLayer, second: AffineLayer) -> Array:
     kernel = np.maximum(first.weight.shape[2:], second.weight.shape[2:])
     inner = np.broadcast_to(first.weight, (*first.weight.shape[:2], *kernel))
     outer = np.broadcast_to(second.weight, (*second.weight.shape[:2], *kernel))
-    return np.einsum("orhw,rihw->oihw", outer, inner)
+    merged: Array = np.einsum("orhw,rihw->oihw", outer, inner)
+    return merged
 
 
 def _pixels(layer: AffineLayer) -> int:

@@ -25,21 +25,22 @@ class SplitSequences:
         """Replace in place; the details name each replaced node."""
         details = []
         for node in list(model.graph):
-            sizes = _sizes(node) if node.op_type == "SplitToSequence" else None
+            source = node.inputs[0] if node.op_type == "SplitToSequence" else None
+            sizes = _sizes(node, source) if source is not None else None
             readers = [use.node for use in node.outputs[0].uses()]
-            indices = [_index(reader) for reader in readers]
-            if sizes is None or node.outputs[0].is_graph_output() or not all(i is not None for i in indices):
+            indices = [index for reader in readers if (index := _index(reader)) is not None]
+            if source is None or sizes is None or len(indices) < len(readers) or node.outputs[0].is_graph_output():
                 continue
             split = ir.node(
                 "Split",
-                [node.inputs[0], add_constant(model.graph, f"{node.name}.sizes", np.array(sizes, np.int64))],
+                [source, add_constant(model.graph, f"{node.name}.sizes", np.array(sizes, np.int64))],
                 {"axis": node.attributes.get_int("axis", 0)},
                 num_outputs=len(sizes),
                 name=(node.name or "").replace("SplitToSequence", "Split"),
             )
             split.metadata_props.update(node.metadata_props)
             for number, output in enumerate(split.outputs):
-                output.name, output.dtype = f"{node.outputs[0].name}_part{number}", node.inputs[0].dtype
+                output.name, output.type = f"{node.outputs[0].name}_part{number}", source.type
             model.graph.insert_after(node, split)
             for reader, index in zip(readers, indices, strict=True):
                 substitute(reader.outputs[0], split.outputs[index])
@@ -48,10 +49,10 @@ class SplitSequences:
         return RewriteResult(len(details), tuple(details))
 
 
-def _sizes(node: ir.Node) -> list[int] | None:
+def _sizes(node: ir.Node, source: ir.Value) -> list[int] | None:
     """Size of each part along the split axis; None when it is not known or the axis is dropped."""
-    source, sizes = node.inputs[0], constant_value(node.inputs[1]) if len(node.inputs) > 1 else None
-    if source is None or sizes is None or not node.attributes.get_int("keepdims", 1):
+    sizes = constant_value(node.inputs[1]) if len(node.inputs) > 1 else None
+    if sizes is None or not node.attributes.get_int("keepdims", 1):
         return None
     if sizes.ndim:
         return [int(size) for size in sizes]

@@ -41,7 +41,7 @@ class TransposedConvToDepthToSpace:
             conv.outputs[0].name, shuffle.outputs[0].name = f"{stem}/depth", f"{stem}/space"
             for new in (conv, shuffle):
                 new.metadata_props.update(node.metadata_props)
-                new.outputs[0].dtype = node.outputs[0].dtype
+                new.outputs[0].type = node.outputs[0].type
             model.graph.insert_after(node, [conv, shuffle])
             substitute(node.outputs[0], shuffle.outputs[0])
             model.graph.remove(node, safe=True)

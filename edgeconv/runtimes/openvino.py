@@ -66,12 +66,13 @@ class OpenVino:
         asked = {"PERFORMANCE_HINT": "LATENCY", _PRECISION: "f32", "INFERENCE_NUM_THREADS": threads}
         try:
             compiled = openvino.Core().compile_model(str(path), "CPU", asked)
+            took = _text(compiled.get_property(_PRECISION))
+            session = _Session(compiled)
         except self.failures() as error:
             raise refused(self.name, path, error) from error
-        took = _text(compiled.get_property(_PRECISION))
         if took != "f32":
             raise RuntimeUnavailableError(f"openvino was asked to compute floats in f32 and took {took}.")
-        return _Session(compiled)
+        return session
 
 
 class _Session:

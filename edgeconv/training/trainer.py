@@ -15,10 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from edgeconv.errors import CheckpointError, ModelError, UsageError
+from edgeconv.errors import ModelError, UsageError
 from edgeconv.files import atomic_write_bytes, sha256_bytes
 from edgeconv.layers.sve import sve_loss
 from edgeconv.manifest import Normalisation
+from edgeconv.models.checkpoint import load_weights
 from edgeconv.parity.metrics import get_metric
 from edgeconv.training.tasks import Recipe, Task
 from edgeconv.training.tasks.base import sample_rng
@@ -117,16 +118,8 @@ def load_trained(task: Task, checkpoint: Path | None = None, *, gates: bool = Tr
     Raises:
         CheckpointError: the file is missing or does not fit the model.
     """
-    from safetensors.torch import load_file
-
-    path = task.checkpoint_path if checkpoint is None else checkpoint
-    if not path.is_file():
-        raise CheckpointError(f"There is no checkpoint {path}.", f"Train one: edgeconv train {task.name} -o {path}")
     model = task.build_model(*task.input_shape[2:], gates=gates)
-    try:
-        model.load_state_dict(load_file(path))
-    except RuntimeError as error:
-        raise CheckpointError(f"{path} does not fit the model of the task {task.name}: {error}") from error
+    load_weights(model, task.checkpoint_path if checkpoint is None else checkpoint)
     return model.eval()
 
 

@@ -11,7 +11,9 @@ from hypothesis.extra import numpy as hnp
 from edgeconv.benchmarks.drift import IDENTICAL, compare_outputs, drift_of, golden_outputs
 from edgeconv.errors import DataError
 
-ARRAYS = hnp.arrays(np.float32, (3, 4), elements=st.floats(-100, 100, width=32).filter(lambda v: v == 0 or abs(v) > 1e-3))
+ARRAYS = hnp.arrays(
+    np.float32, (3, 4), elements=st.floats(-100, 100, width=32).filter(lambda v: v == 0 or abs(v) > 1e-3)
+)
 
 
 def test_identical_outputs_have_no_figure_for_sqnr():

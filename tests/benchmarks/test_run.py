@@ -42,8 +42,16 @@ def rehash(bundle: Bundle, changes) -> Bundle:
 
 
 @pytest.fixture(scope="module")
-def record(tiny_bundle_master):
-    return run_benchmark(load_bundle(tiny_bundle_master), settings=RunSettings.quick())
+def announced():
+    return []
+
+
+@pytest.fixture(scope="module")
+def record(tiny_bundle_master, announced):
+    def progress(done, total, what):
+        announced.append((done, total, what))
+
+    return run_benchmark(load_bundle(tiny_bundle_master), settings=RunSettings.quick(), progress=progress)
 
 
 @pytest.fixture
@@ -208,8 +216,6 @@ def test_a_sample_that_is_too_small_says_so(bundle):
 
 
 def test_percentiles_follow_the_size_of_the_sample(bundle):
-    latency = one(bundle, settings=RunSettings(0.0, 50, 0.0, 0.0)).latency_ns
-    assert len(latency.samples) in range(1, 51)
     few = one(bundle, settings=RunSettings(0.0, 50, 3.0, 0.0)).latency_ns
     assert len(few.samples) >= 50
     assert few.p90 is not None
@@ -222,20 +228,13 @@ def test_threads_are_asked_for_and_recorded(bundle):
         one(bundle, threads=0)
 
 
-def test_progress_counts_every_artefact(bundle):
-    seen = []
-    run_benchmark(
-        bundle,
-        runtimes=["onnxruntime"],
-        settings=RunSettings.quick(),
-        progress=lambda done, total, what: seen.append((done, total, what)),
-    )
-    assert seen == [(0, 2, "onnxruntime int8"), (1, 2, "onnxruntime fp32"), (2, 2, "done")]
+def test_progress_counts_every_artefact(record, announced):
+    names = [f"{r.runtime} {r.precision}" for r in record.results]
+    assert announced == [(i, 7, name) for i, name in enumerate([*names, "done"])]
 
 
-def test_nothing_is_left_in_the_bundle(bundle):
-    one(bundle)
-    assert load_bundle(bundle.directory) == bundle
+def test_nothing_is_left_in_the_bundle(record, tiny_bundle_master):
+    assert load_bundle(tiny_bundle_master).manifest_sha256 == record.manifest_sha256
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,9 @@ def run(transport, code, **options):
 
 
 def test_a_command_runs_in_the_workspace_with_the_environment_added(local):
-    done = run(local, "import os; print(os.getcwd(), os.environ['MARK'], 'PATH' in os.environ)", environment={"MARK": "1"})
+    done = run(
+        local, "import os; print(os.getcwd(), os.environ['MARK'], 'PATH' in os.environ)", environment={"MARK": "1"}
+    )
     assert done.stdout.split() == [os.path.realpath(local.workspace), "1", "True"]
     assert done.returncode == 0
 
@@ -60,7 +62,9 @@ def test_local_runs_with_this_python(local):
     assert local.python == sys.executable
 
 
-@pytest.mark.parametrize("target", ["ssh://pi@raspberrypi.local", "adb:SERIAL", "emulated:cortex-a76", "local", "", "locl:"])
+@pytest.mark.parametrize(
+    "target", ["ssh://pi@raspberrypi.local", "adb:SERIAL", "emulated:cortex-a76", "local", "", "locl:"]
+)
 def test_a_target_that_cannot_be_reached_yet_is_told_with_what_can(target):
     with pytest.raises(DeviceError, match="later version") as caught:
         open_transport(target)

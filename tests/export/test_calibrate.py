@@ -91,9 +91,7 @@ def test_an_activation_that_is_not_finite_is_named_with_its_module(build_graph: 
         ({"x": np.zeros((1, 3, 8, 8), np.uint8)}, "is uint8 of shape"),
     ],
 )
-def test_a_sample_that_does_not_fit_is_refused(
-    model: ir.Model, sample: dict[str, np.ndarray], message: str
-) -> None:
+def test_a_sample_that_does_not_fit_is_refused(model: ir.Model, sample: dict[str, np.ndarray], message: str) -> None:
     with pytest.raises(DataError, match=message):
         collect_statistics(model, [sample])
 

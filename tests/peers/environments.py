@@ -9,17 +9,21 @@ import subprocess
 import sys
 from pathlib import Path
 
-__all__ = ["MAIN", "EnvironmentFailed", "ensure_environment", "installed_versions"]
+__all__ = ["MAIN", "EnvironmentFailedError", "ensure_environment", "installed_versions"]
 
 MAIN = "edgeconv"
 """The environment that runs this; it needs no making."""
 
 _HERE = Path(__file__).resolve().parent
 _STAMP = ".requirements.sha256"
-_LIST = "import importlib.metadata as m, json; print(json.dumps({d.metadata['Name']: d.version for d in m.distributions()}))"
+_LIST = """
+import json
+from importlib.metadata import distributions
+print(json.dumps({package.name: package.version for package in distributions()}))
+"""
 
 
-class EnvironmentFailed(Exception):
+class EnvironmentFailedError(Exception):
     """A peer's environment could not be made; the message is pip's last line."""
 
 
@@ -27,7 +31,7 @@ def ensure_environment(name: str, directory: Path) -> Path:
     """The Python interpreter of environment `name`, made under `directory` from `NAME.txt` unless it is there already.
 
     Raises:
-        EnvironmentFailed: pip could not install the requirements.
+        EnvironmentFailedError: pip could not install the requirements.
     """
     if name == MAIN:
         return Path(sys.executable)
@@ -55,4 +59,4 @@ def _call(*command: str) -> None:
     child = subprocess.run(command, capture_output=True, text=True, check=False)
     if child.returncode:
         lines = [line for line in child.stderr.splitlines() if line.strip()]
-        raise EnvironmentFailed(lines[-1] if lines else f"{command[0]} ended with exit code {child.returncode}")
+        raise EnvironmentFailedError(lines[-1] if lines else f"{command[0]} ended with exit code {child.returncode}")

@@ -6,8 +6,9 @@ import os
 import time
 from pathlib import Path
 
-from edgeconv.benchmarks.agent.host import int8_instructions, read_host
 from results import Machine
+
+from edgeconv.benchmarks.agent.host import int8_instructions, read_host
 
 __all__ = ["QUIET_CORES", "CpuWatch", "describe_machine", "foreign_cores_now"]
 

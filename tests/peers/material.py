@@ -3,7 +3,8 @@
 - `plain.onnx`: the float graph as torch.onnx and onnxsim make it, before any rewrite of ours;
 - `model.pt2`: the same torch module with its weights;
 - `calibration.npy`: the calibration images of `edgeconv export MODEL`, float32, normalised, samples × 1 × C × H × W;
-- `evaluation.npz`: held-out images likewise (`input`), PyTorch's outputs (`torch`), targets (`target`), task metric.
+- `evaluation.npz`: held-out images likewise (`input`), PyTorch's outputs (`torch`), targets (`target`), the
+  task metric's name (`metric`) and PyTorch's value of it (`value`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import torch
 from edgeconv.export.data import normalise
 from edgeconv.manifest import Port
 from edgeconv.models.loading import load_model
+from edgeconv.parity.metrics import get_metric
 
 _CALIBRATION_IMAGES = 16  # as many as the export takes of a built-in task
 _EVALUATION_IMAGES = 32
@@ -38,12 +40,18 @@ def main(model: str, directory: Path) -> None:
     with torch.inference_mode():
         outputs = np.stack([module(torch.from_numpy(sample)).numpy() for sample in evaluation])
     example = (torch.from_numpy(calibration[0]),)
+    targets = targets[:, None]
+    value = get_metric(task.metric)(outputs, targets)
     np.save(directory / "calibration.npy", calibration)
-    np.savez(directory / "evaluation.npz", input=evaluation, torch=outputs, target=targets[:, None], metric=task.metric)
+    np.savez(
+        directory / "evaluation.npz", input=evaluation, torch=outputs, target=targets, metric=task.metric, value=value
+    )
     torch.export.save(torch.export.export(module, example), directory / "model.pt2")
     path = directory / "plain.onnx"
     names = {"input_names": ["input"], "output_names": ["output"]}
-    torch.onnx.export(module, example, path, dynamo=True, opset_version=_OPSET, external_data=False, verbose=False, **names)
+    torch.onnx.export(
+        module, example, path, dynamo=True, opset_version=_OPSET, external_data=False, verbose=False, **names
+    )
     simplified, same = onnxsim.simplify(onnx.load(path))
     if not same:
         sys.exit(f"onnxsim changed {model}.")

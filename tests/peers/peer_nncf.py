@@ -9,9 +9,9 @@ import numpy as np
 
 sys.modules["openvino_telemetry"] = None  # importing openvino and nncf would each send an event otherwise
 
-import nncf
-import onnx
-import openvino
+import nncf  # noqa: E402
+import onnx  # noqa: E402
+import openvino  # noqa: E402
 
 
 def main(material: Path, output: Path, preset: str | None = None) -> None:

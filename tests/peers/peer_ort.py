@@ -15,8 +15,8 @@ from edgeconv.runtimes.onnxruntime import import_onnxruntime
 
 import_onnxruntime()
 
-from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
-from onnxruntime.quantization.shape_inference import quant_pre_process
+from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static  # noqa: E402
+from onnxruntime.quantization.shape_inference import quant_pre_process  # noqa: E402
 
 
 class _Images(CalibrationDataReader):

@@ -69,16 +69,17 @@ def run_peer(peer: Peer, python: Path, material: Path, output: Path) -> Conversi
 def run_cold(converter: str, makes: str, command: Sequence[str], log: Path) -> Conversion:
     """Run and time a converter in a fresh process; its words go to `log`."""
     start = time.perf_counter()
-    with log.open("w") as stream:
+    environment = {**os.environ, **_QUIET}
+    with log.open("w") as words:
         try:
             child = subprocess.run(
-                command, stdout=stream, stderr=subprocess.STDOUT, env={**os.environ, **_QUIET}, timeout=_TIMEOUT_S, check=False
+                command, stdout=words, stderr=subprocess.STDOUT, env=environment, timeout=_TIMEOUT_S, check=False
             )
             failure = f"exit code {child.returncode}" if child.returncode else None
         except subprocess.TimeoutExpired:
             failure = f"ended after {_TIMEOUT_S} s"
     seconds = time.perf_counter() - start
     if failure is not None:
-        words = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
-        failure = f"{failure}: {words[-1]}" if words else failure
+        lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+        failure = f"{failure}: {lines[-1]}" if lines else failure
     return Conversion(converter, makes, seconds, failure)

@@ -97,7 +97,7 @@ class Machine:
 
 @dataclasses.dataclass(frozen=True)
 class Results:
-    """Everything; `quiet` says whether the machine did nothing else, `versions` are the packages of each environment."""
+    """Everything; `quiet`: the machine did nothing else; `versions`: the packages of each environment."""
 
     date: str
     rounds: int

@@ -74,10 +74,12 @@ def float_reason(node: ir.Node) -> str:
     if node.domain not in ("", "ai.onnx") or node.op_type not in OPERATORS:
         return "no int8 form"
     live = [output for output in node.outputs if output.uses() or output.is_graph_output()]
-    if not all(output.dtype in (ir.DataType.FLOAT, None) for output in live):
-        return "computes no floats"
+    if not live:
+        return "nothing reads it"
     if len(live) > 1 and node.op_type != "Split":
         return "its second output is used"
+    if live[0].dtype not in (ir.DataType.FLOAT, None):
+        return "computes no floats"
     return _CHECKS[node.op_type](node) if node.op_type in _CHECKS else ""
 
 

@@ -8,12 +8,16 @@ from pathlib import Path
 import onnx_ir as ir
 from onnx_ir.passes.common import ShapeInferencePass
 
+from edgeconv.errors import ExportError
 from edgeconv.export.tflite.lower import lower
 from edgeconv.export.tflite.tensors import Program
 from edgeconv.export.tflite.writer import count_transposes, operator_counts, write
 from edgeconv.manifest import TensorSpec
 
 __all__ = ["TFLiteResult", "check_supported", "to_tflite"]
+
+# Axes became inputs and Softmax got its present meaning with it.
+_OLDEST_OPSET = 13
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,9 +47,9 @@ def check_supported(model: ir.Model) -> None:
     Raises:
         UnsupportedOperatorError: names every node that cannot be lowered: its operator, its module path, why, and what
             to do.
-        ExportError: a shape is unknown.
+        ExportError: a shape is unknown, or the opset is older than 13.
     """
-    lower(_with_shapes(model))
+    lower(_prepared(model))
 
 
 def to_tflite(model: ir.Model | Path | str) -> TFLiteResult:
@@ -64,9 +68,9 @@ def to_tflite(model: ir.Model | Path | str) -> TFLiteResult:
 
     Raises:
         UnsupportedOperatorError: as `check_supported`, before anything is written.
-        ExportError: a shape is unknown.
+        ExportError: a shape is unknown, or the opset is older than 13.
     """
-    program = lower(_with_shapes(ir.load(model) if isinstance(model, Path | str) else model))
+    program = lower(_prepared(ir.load(model) if isinstance(model, Path | str) else model))
     data = write(program)
     return TFLiteResult(
         data,
@@ -88,10 +92,16 @@ def _specs(program: Program, ports: dict[str, int]) -> tuple[TensorSpec, ...]:
     return tuple(specs)
 
 
-def _with_shapes(model: ir.Model) -> ir.Model:
+def _prepared(model: ir.Model) -> ir.Model:
     """`model`, or a copy with the shapes inferred that are missing."""
+    opset = model.opset_imports.get("", 0)
+    if opset < _OLDEST_OPSET:
+        raise ExportError(
+            f"The ONNX graph is of opset {opset}; the TFLite lowering reads opset {_OLDEST_OPSET} and later.",
+            "Convert it with onnx.version_converter, or export it again.",
+        )
     if all(value.shape is not None for node in model.graph for value in node.outputs):
         return model
     copy = model.clone()
-    ShapeInferencePass()(copy)
+    ShapeInferencePass(strict_mode=False)(copy)
     return copy

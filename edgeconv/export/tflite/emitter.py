@@ -16,6 +16,10 @@ from edgeconv.export.tflite.tensors import Operation, Program, Quantiser, Tensor
 __all__ = ["Emitter", "Operand"]
 
 
+_NON_NEGATIVE_CODES = ("LOGISTIC", "RELU", "RELU6", "RELU_0_TO_1")
+_NON_NEGATIVE_ACTIVATIONS = (schema.ActivationFunctionType.RELU, schema.ActivationFunctionType.RELU6)
+
+
 @dataclasses.dataclass(frozen=True)
 class Operand:
     """An ONNX value of `shape` kept in a tensor of the program."""
@@ -46,10 +50,20 @@ class Emitter:
         """Order of the axes in memory if each is one stored dimension, else None."""
         return operand.layout.order(len(self.stored(operand)))
 
+    def is_non_negative(self, operand: Operand) -> bool:
+        """Whether `operand` is known to hold no negative value, by its quantiser or the activation that wrote it."""
+        quantiser = self.quantiser(operand)
+        if quantiser is not None:
+            return quantiser.zero_point == -128
+        writer = next((done for done in self.program.operations if operand.tensor in done.outputs), None)
+        if writer is None:
+            return False
+        activation = getattr(writer.options, "fusedActivationFunction", schema.ActivationFunctionType.NONE)
+        return writer.code in _NON_NEGATIVE_CODES or activation in _NON_NEGATIVE_ACTIVATIONS
+
     def tensor(self, stored: Sequence[int], quantiser: Quantiser | None, label: str = "output") -> int:
         """A tensor that an operator is going to write, int8 with a quantiser and float32 without."""
-        dtype = "float32" if quantiser is None else "int8"
-        return self.program.add_tensor(Tensor(f"{self.scope}/{label}", tuple(stored), dtype, quantiser))
+        return self.program.add_tensor(Tensor.activation(f"{self.scope}/{label}", stored, quantiser))
 
     def emit(
         self, code: str, inputs: Sequence[int], stored: Sequence[int], quantiser: Quantiser | None, options: Any = None
@@ -93,6 +107,8 @@ class Emitter:
 
     def reshape(self, operand: Operand, shape: Shape) -> Operand:
         """ONNX Reshape; transposes only if `shape` cuts across the way the axes are interleaved."""
+        if shape == operand.shape:
+            return operand
         regrouped = regroup(operand.layout, self.stored(operand), shape)
         if regrouped is None:
             operand = self.arrange(operand, range(len(operand.shape)))
@@ -117,10 +133,17 @@ class Emitter:
         return Operand(tensor, operand.shape, Layout.of_order(order))
 
     def plain(self, operand: Operand) -> Operand:
-        """`operand` with one stored dimension for each axis, in the order that it has, else in the default one."""
+        """`operand` with one stored dimension for each axis: the default order, or one that moves nothing."""
         if self.order(operand) is not None:
             return operand
-        return self.arrange(operand, default_order(len(operand.shape)))
+        stored, default = self.stored(operand), default_order(len(operand.shape))
+        first = [next((dim for dim in dims if stored[dim] != 1), -1) for dims in operand.layout.axes]
+        as_it_lies = sorted(range(len(first)), key=lambda axis: first[axis])
+        for order in (default, as_it_lies):
+            moved = [dim for dim in operand.layout.dims(order) if stored[dim] != 1]
+            if moved == sorted(moved):
+                return self.arrange(operand, order)
+        return self.arrange(operand, default)
 
     def like(self, operand: Operand, leader: Operand) -> Operand:
         """`operand`, which broadcasts to the shape of `leader`, with dimensions that broadcast to those of `leader`."""

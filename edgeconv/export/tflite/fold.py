@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,11 @@ import onnx_ir as ir
 from edgeconv.runtimes.onnxruntime import import_onnxruntime
 
 __all__ = ["constant_array", "fold_constants"]
+
+# One that every ONNX Runtime of ours reads; constants need nothing newer.
+_IR_VERSION = 10
+
+_GRAPHS = (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
 
 
 def constant_array(value: ir.Value) -> npt.NDArray[Any] | None:
@@ -28,57 +33,49 @@ def constant_array(value: ir.Value) -> npt.NDArray[Any] | None:
     return np.asarray(attribute.value, dtype)
 
 
-def fold_constants(nodes: Iterable[ir.Node], opsets: Mapping[str, int]) -> dict[ir.Value, npt.NDArray[Any]]:
-    """Evaluate the nodes that depend on constants only.
+def fold_constants(nodes: Sequence[ir.Node], opsets: Mapping[str, int]) -> dict[ir.Value, npt.NDArray[Any]]:
+    """Evaluate the nodes, given in order of execution, that depend on constants only.
 
     ONNX Runtime computes them, so that an expression left in the graph (a gate map as a product of a row and a column
     map, say) has here the value it has there.  Dequantised constants are evaluated only where such an expression reads
     them: the lowering takes their integers as they are.
     """
-    sources: set[ir.Value] = set()
-    dequantised: dict[ir.Value, ir.Node] = {}
-    folded: list[ir.Node] = []
+    known: set[ir.Value] = set()
+    constant_nodes: list[ir.Node] = []
     for node in nodes:
-        if node.op_type == "Constant":
-            continue
         inputs = [value for value in node.inputs if value is not None]
-        known = [value in sources or constant_array(value) is not None for value in inputs]
-        if not inputs or not all(known):
-            continue
-        sources.update(node.outputs)
-        if node.op_type == "DequantizeLinear":
-            dequantised[node.outputs[0]] = node
-        else:
-            folded.append(node)
-    return _evaluate(folded, dequantised, opsets) if folded else {}
+        if inputs and _is_pure(node) and all(v in known or constant_array(v) is not None for v in inputs):
+            known.update(node.outputs)
+            constant_nodes.append(node)
+    folded = {node for node in constant_nodes if node.op_type != "DequantizeLinear"}
+    return _evaluate(constant_nodes, folded, opsets) if folded else {}
+
+
+def _is_pure(node: ir.Node) -> bool:
+    return not node.domain and not any(attribute.type in _GRAPHS for attribute in node.attributes.values())
 
 
 def _evaluate(
-    folded: list[ir.Node], dequantised: dict[ir.Value, ir.Node], opsets: Mapping[str, int]
+    constant_nodes: list[ir.Node], folded: set[ir.Node], opsets: Mapping[str, int]
 ) -> dict[ir.Value, npt.NDArray[Any]]:
     import onnx
 
-    ort = import_onnxruntime()
-    inner = set(folded)
-    pending, nodes, initializers = list(folded), dict.fromkeys(folded), {}
-    while pending:
-        for value in pending.pop().inputs:
-            if value is None:
-                continue
-            array = constant_array(value)
-            if array is not None:
+    needed, initializers = set(folded), {}
+    for node in reversed(constant_nodes):
+        for value in node.inputs if node in needed else ():
+            array = constant_array(value) if value is not None else None
+            if value is not None and array is not None:
                 initializers[value.name] = onnx.numpy_helper.from_array(array, value.name)
-            elif value in dequantised and dequantised[value] not in nodes:
-                nodes[dequantised[value]] = None
-                pending.append(dequantised[value])
+            elif value is not None:
+                needed.update(producer for producer in [value.producer()] if producer is not None)
     wanted = [
         value
-        for node in folded
+        for node in constant_nodes
         for value in node.outputs
-        if value.is_graph_output() or any(use.node not in inner for use in value.uses())
+        if node in folded and (value.is_graph_output() or any(use.node not in folded for use in value.uses()))
     ]
     graph = onnx.helper.make_graph(
-        [ir.serde.serialize_node(node) for node in sorted(nodes, key=lambda node: node in inner)],
+        [ir.serde.serialize_node(node) for node in constant_nodes if node in needed],
         "constants",
         [],
         [onnx.ValueInfoProto(name=value.name) for value in wanted],
@@ -87,7 +84,8 @@ def _evaluate(
     model = onnx.helper.make_model(
         graph, opset_imports=[onnx.helper.make_opsetid(domain, version) for domain, version in opsets.items()]
     )
-    model.ir_version = 10
+    model.ir_version = _IR_VERSION
+    ort = import_onnxruntime()
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = 1

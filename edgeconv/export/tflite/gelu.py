@@ -24,7 +24,7 @@ class GeluPattern:
 
 def only_reader(value: ir.Value) -> ir.Node | None:
     """The node that reads `value` if it is the only one and `value` is not an output of the graph."""
-    uses = value.uses()
+    uses = list(value.uses())
     return uses[0].node if len(uses) == 1 and not value.is_graph_output() else None
 
 
@@ -63,7 +63,7 @@ def find_gelu(erf: ir.Node, scalar: Scalar) -> GeluPattern | None:
 
 
 def _split(node: ir.Node, scalar: Scalar) -> tuple[ir.Value | None, float | None]:
-    """The one variable and the one constant operand of a binary node (a constant divisor, but not a constant dividend)."""
+    """The variable and the constant operand of a binary node; the constant of a Div must be the divisor."""
     if len(node.inputs) != 2:
         return None, None
     first, second = node.inputs

@@ -65,7 +65,7 @@ class GraphView:
         #: Pixel shuffles that read what a convolution wrote in DCR order, and that order by convolution.
         self.shuffles = find_shuffles(self.steps)
         self.dcr_orders = {
-            conv: dcr_order(static_shape(shuffle.inputs[0])[1], int(shuffle.attributes["blocksize"].value))
+            conv: dcr_order(static_shape(conv.outputs[0])[1], int(shuffle.attributes["blocksize"].value))
             for shuffle, conv in self.shuffles.items()
         }
 
@@ -87,10 +87,6 @@ class GraphView:
         shifted = tuple(value - shift for value in zero_points)
         return Quantiser(scales, shifted, axis % rank if len(scales) > 1 else 0)
 
-    def _array(self, value: ir.Value | None) -> npt.NDArray[Any] | None:
-        constant = self.constants.get(value) if value is not None else None
-        return constant.array if constant is not None and constant.quantiser is None else None
-
     def stored_quantiser(self, value: ir.Value) -> Quantiser | None:
         """The quantiser that every reader of `value` applies to it, None when one reads it as a float."""
         readers = value.consumers()
@@ -99,6 +95,11 @@ class GraphView:
         quantisers = {self.quantiser(node) for node in readers}
         quantiser = quantisers.pop()
         return quantiser if not quantisers and quantiser is not None and quantiser.per_tensor else None
+
+    def scalar(self, value: ir.Value | None) -> float | None:
+        """The number that a constant of one element holds, None for everything else."""
+        constant = self.constants.get(value) if value is not None else None
+        return float(constant.real().item()) if constant is not None and constant.array.size == 1 else None
 
     def _read_constants(self, model: ir.Model) -> dict[ir.Value, Constant]:
         self.constants = {}
@@ -111,13 +112,11 @@ class GraphView:
             self.constants[value] = Constant(array)
         for node in self._nodes:
             if node.op_type == "DequantizeLinear" and node.inputs[0] in self.constants:
-                integers = self.constants[node.inputs[0]].array
-                quantiser = self.quantiser(node)
+                integers, quantiser = self.constants[node.inputs[0]].array, self.quantiser(node)
+                if integers.dtype == np.uint8:
+                    integers = (integers.astype(np.int16) - 128).astype(np.int8)
                 if quantiser is not None:
-                    shifted = (
-                        (integers.astype(np.int16) - 128).astype(np.int8) if integers.dtype == np.uint8 else integers
-                    )
-                    self.constants[node.outputs[0]] = Constant(shifted, quantiser)
+                    self.constants[node.outputs[0]] = Constant(integers, quantiser)
         return self.constants
 
     def _cluster(self, fusing: frozenset[str]) -> list[Step]:
@@ -140,16 +139,15 @@ class GraphView:
             steps.append(Step(node, node.op_type, tuple(node.inputs), outputs, attributes, activation))
         return steps
 
-    def scalar(self, value: ir.Value | None) -> float | None:
-        """The number that a constant of one element holds, None for everything else."""
+    def _array(self, value: ir.Value | None) -> npt.NDArray[Any] | None:
         constant = self.constants.get(value) if value is not None else None
-        return float(constant.real().item()) if constant is not None and constant.array.size == 1 else None
+        return constant.array if constant is not None and constant.quantiser is None else None
 
     def _activation(self, node: ir.Node) -> str | None:
         if node.op_type == "Relu":
             return "RELU"
         bounds = [self.scalar(value) for value in node.inputs[1:]] if node.op_type == "Clip" else []
-        return {(0.0, 6.0): "RELU6", (-1.0, 1.0): "RELU_N1_TO_1"}.get(tuple(bounds))
+        return "RELU6" if bounds == [0, 6] else "RELU_N1_TO_1" if bounds == [-1, 1] else None
 
 
 def static_shape(value: ir.Value) -> Shape:
@@ -161,10 +159,10 @@ def static_shape(value: ir.Value) -> Shape:
     dims = value.shape.dims if value.shape is not None else None
     if dims is None or not all(isinstance(dim, int) for dim in dims):
         raise ExportError(
-            f"The shape of {value.name!r} is {'unknown' if dims is None else value.shape}, and TFLite needs static ones.",
+            f"The shape of {value.name!r} is {'unknown' if dims is None else value.shape}; TFLite needs static ones.",
             "Export with fixed input shapes and simplify the graph.",
         )
-    return tuple(int(dim) for dim in dims)
+    return tuple(dim for dim in dims if isinstance(dim, int))
 
 
 def module_path(node: ir.Node) -> str:

@@ -11,7 +11,7 @@ from edgeconv.export.tflite.emitter import Emitter, Operand
 from edgeconv.export.tflite.graph import GraphView, Step, module_path, static_shape
 from edgeconv.export.tflite.layout import Layout, Shape, default_order
 from edgeconv.export.tflite.op import Op
-from edgeconv.export.tflite.registry import Lowering, Refusal, lowering_of, lowerings
+from edgeconv.export.tflite.registry import Lowering, Refusal, lowerings
 from edgeconv.export.tflite.tensors import Program, Quantiser, Tensor
 
 __all__ = ["lower"]
@@ -41,7 +41,8 @@ class _Refused:
         node = self.step.node
         module = module_path(node)
         where = f"node {node.name!r}" + (f" in module {module!r}" if module else "")
-        return f"{self.step.op_type} ({where}): {self.reason}. {self.advice}"
+        operator = f"{node.domain}::{node.op_type}" if node.domain else self.step.op_type
+        return f"{operator} ({where}): {self.reason}. {self.advice}"
 
 
 class _Lowerer:
@@ -51,6 +52,7 @@ class _Lowerer:
         self._emitter = Emitter(self._program)
         self._values: dict[ir.Value, Operand] = {}
         self._refused: list[_Refused] = []
+        self._unknown: set[ir.Value] = set()
 
     def run(self) -> Program:
         for value in self._view.graph.inputs:
@@ -64,24 +66,23 @@ class _Lowerer:
                 self._refused.append(_Refused(step, refusal.reason, refusal.advice))
                 self._stand_in(step)
         if self._refused:
-            count = len(self._refused)
+            count = f"{len(self._refused)} node{'s' if len(self._refused) > 1 else ''}"
             listed = "\n".join(f"  - {refused}" for refused in self._refused)
-            raise UnsupportedOperatorError(
-                f"{count} node{'s' if count > 1 else ''} of this graph cannot be lowered to TFLite:\n{listed}\n"
-            )
+            raise UnsupportedOperatorError(f"{count} of this graph cannot be lowered to TFLite:\n{listed}")
         for value in self._view.graph.outputs:
             self._add_output(value)
         return self._program
 
     def _lower(self, step: Step) -> None:
-        if step.op_type == "QuantizeLinear":
-            self._quantise(step)
-        elif step.op_type == "DequantizeLinear":
-            self._dequantise(step)
-        else:
-            lowering = None if step.node.domain else lowering_of(step.op_type)
-            if lowering is None:
-                raise Refusal(_UNKNOWN, _ADVICE)
+        quantising = {"QuantizeLinear": self._quantise, "DequantizeLinear": self._dequantise}.get(step.op_type)
+        lowering = None if step.node.domain else lowerings().get(step.op_type)
+        if quantising is None and lowering is None:
+            raise Refusal(_UNKNOWN, _ADVICE)
+        if self._unknown.intersection(step.inputs):
+            self._unknown.update(step.outputs)
+        elif quantising is not None:
+            quantising(step)
+        elif lowering is not None:
             self._operator(step, lowering)
 
     def _operator(self, step: Step, lowering: Lowering) -> None:
@@ -158,10 +159,12 @@ class _Lowerer:
     def _stand_in(self, step: Step) -> None:
         """Give the outputs of a refused node a value, so that the nodes behind it are checked as well."""
         for value in step.outputs:
-            self._values[value] = self._tensor(value.name or "", static_shape(value), None)
+            if value.shape is None or not value.shape.is_static():
+                self._unknown.add(value)
+            else:
+                self._values[value] = self._tensor(value.name or "", static_shape(value), None)
 
     def _tensor(self, name: str, shape: Shape, quantiser: Quantiser | None) -> Operand:
         order = default_order(len(shape))
-        dtype = "float32" if quantiser is None else "int8"
-        index = self._program.add_tensor(Tensor(name, tuple(shape[axis] for axis in order), dtype, quantiser))
-        return Operand(index, shape, Layout.of_order(order))
+        tensor = Tensor.activation(name, [shape[axis] for axis in order], quantiser)
+        return Operand(self._program.add_tensor(tensor), shape, Layout.of_order(order))

@@ -51,11 +51,6 @@ class Op:
         """Number of inputs, those left out at the end not counted."""
         return len(self.step.inputs)
 
-    def fused(self, options: Any) -> Any:
-        """`options` with the activation to fuse set."""
-        options.fusedActivationFunction = getattr(schema.ActivationFunctionType, self.activation)
-        return options
-
     @property
     def per_tensor(self) -> bool:
         """Whether every data input is there in int8 with one scale for the whole tensor."""
@@ -72,6 +67,11 @@ class Op:
         """Whether the channels that this pixel shuffle reads are in DCR order already."""
         return self.step.node in self._view.shuffles
 
+    def fused(self, options: Any) -> Any:
+        """`options` with the activation to fuse set."""
+        options.fusedActivationFunction = getattr(schema.ActivationFunctionType, self.activation)
+        return options
+
     def attr(self, name: str, default: Any = None) -> Any:
         """An attribute of the node, `default` when it is not there."""
         return self.step.attributes.get(name, default)
@@ -82,11 +82,8 @@ class Op:
 
     def shape(self, index: int) -> Shape:
         """ONNX shape of an input."""
-        value = self.step.inputs[index]
         constant = self.constant(index)
-        if constant is not None:
-            return tuple(constant.array.shape)
-        return self._values[value].shape if value in self._values else static_shape(value)
+        return tuple(constant.array.shape) if constant is not None else self._variable(index).shape
 
     def output_shape(self, index: int = 0) -> Shape:
         """ONNX shape of an output."""
@@ -116,16 +113,14 @@ class Op:
         constant = self.constant(index)
         if constant is not None:
             return constant.quantiser
-        value = self.step.inputs[index]
-        return self.emitter.quantiser(self._values[value]) if value in self._values else None
+        return self.emitter.quantiser(self._variable(index)) if self.has(index) else None
 
     def operand(self, index: int) -> Operand:
         """A data input in the arithmetic of the operator; a constant one is written in the default layout."""
         constant = self.constant(index)
         if constant is not None:
             return self.constant_operand(constant, default_order(constant.array.ndim))
-        value = self.step.inputs[index]
-        operand = self._values[value]
+        operand = self._variable(index)
         return operand if self.int8 else self.emitter.requantise(operand, None)
 
     def constant_operand(self, constant: Constant, order: Sequence[int], shape: Shape | None = None) -> Operand:
@@ -150,3 +145,9 @@ class Op:
     def refuse(self, reason: str, advice: str) -> NoReturn:
         """Report that this node cannot be lowered."""
         raise Refusal(reason, advice)
+
+    def _variable(self, index: int) -> Operand:
+        value = self.step.inputs[index]
+        if value is None:
+            self.refuse(f"its input {index} is missing", "Give it every input that the ONNX operator requires.")
+        return self._values[value]

@@ -13,7 +13,7 @@ from edgeconv.export.tflite.op import Op
 
 __all__ = ["constant_pad", "crop", "order_of"]
 
-_LOWEST = np.finfo(np.float32).min
+_LOWEST = float(np.finfo(np.float32).min)
 
 
 def constant_pad(op: Op, x: Operand, pads: Sequence[tuple[int, int]], fill: float | None = None) -> Operand:
@@ -25,7 +25,7 @@ def constant_pad(op: Op, x: Operand, pads: Sequence[tuple[int, int]], fill: floa
     quantiser = emitter.quantiser(x)
     code, options = "PAD", schema.PadOptionsT()
     if fill is not None:
-        value = np.maximum(np.float32([fill]), _LOWEST) if quantiser is None else quantiser.quantise([fill])
+        value = np.array([max(fill, _LOWEST)], np.float32) if quantiser is None else quantiser.quantise([fill])
         code, options = "PADV2", schema.PadV2OptionsT()
         inputs.append(emitter.constant(value, quantiser, "fill"))
     tensor = emitter.emit(code, inputs, [shape[axis] for axis in order], quantiser, options)

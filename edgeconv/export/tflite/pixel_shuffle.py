@@ -27,7 +27,7 @@ def dcr_order(channels: int, block: int) -> tuple[int, ...]:
 
 
 def find_shuffles(steps: Iterable[Step]) -> dict[ir.Node, ir.Node]:
-    """Each DepthToSpace node in CRD order with the dense convolution, a Q/DQ pair between them or not, that feeds it."""
+    """DepthToSpace nodes in CRD order by the dense convolution that feeds them alone, through Q and DQ or directly."""
     found = {}
     for step in steps:
         if step.op_type != "Conv" or step.attributes.get("group", 1) != 1:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from edgeconv.export.tflite.emitter import Operand
     from edgeconv.export.tflite.op import Op
 
-__all__ = ["Lowering", "Refusal", "lowering_of", "lowers", "lowerings"]
+__all__ = ["Lowering", "Refusal", "lowerings", "lowers"]
 
 Lower = Callable[["Op"], "Operand | tuple[Operand, ...]"]
 Condition = Callable[["Op"], bool]
@@ -57,13 +57,8 @@ def lowers(
     return register
 
 
-def lowering_of(op_type: str) -> Lowering | None:
-    """The lowering of an operator of the default ONNX domain, None when there is none."""
-    return lowerings().get(op_type)
-
-
 def lowerings() -> Mapping[str, Lowering]:
-    """Every lowering by operator name."""
+    """Every lowering by the name of its operator in the default ONNX domain."""
     import edgeconv.export.tflite.ops  # noqa: F401 - fills the registry
 
     return _lowerings

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -48,7 +49,8 @@ class Quantiser:
     def quantise(self, values: npt.ArrayLike) -> npt.NDArray[np.int8]:
         """`values` as int8, rounded half to even and saturated, as ONNX's QuantizeLinear does; per tensor only."""
         steps = np.rint(np.asarray(values, np.float32) / np.float32(self.scale)) + self.zero_point
-        return np.clip(steps, -128, 127).astype(np.int8)
+        integers: npt.NDArray[np.int8] = np.clip(steps, -128, 127).astype(np.int8)
+        return integers
 
     def dequantise(self, array: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """Real values of `array`, in float32 as ONNX's DequantizeLinear computes them."""
@@ -70,6 +72,11 @@ class Tensor:
     dtype: DTypeName
     quantiser: Quantiser | None = None
     data: npt.NDArray[Any] | None = None
+
+    @classmethod
+    def activation(cls, name: str, shape: Sequence[int], quantiser: Quantiser | None) -> Tensor:
+        """A tensor that is computed: int8 with a quantiser, float32 without."""
+        return cls(name, tuple(shape), "float32" if quantiser is None else "int8", quantiser)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,20 +106,16 @@ class Program:
 
     def add_constant(self, name: str, data: npt.NDArray[Any], quantiser: Quantiser | None = None) -> int:
         """Index of a constant tensor of float32, int8 or int32 `data`; small equal constants are shared."""
-        key = (data.dtype.str, data.shape, quantiser, data.tobytes() if data.nbytes <= _SHARED_BYTES else id(data))
+        tensor = Tensor(name, data.shape, _DTYPES[data.dtype.name], quantiser, data)
+        if data.nbytes > _SHARED_BYTES:
+            return self.add_tensor(tensor)
+        key = (tensor.dtype, tensor.shape, quantiser, data.tobytes())
         if key not in self._constants:
-            self._constants[key] = self.add_tensor(Tensor(name, data.shape, _dtype_name(data.dtype), quantiser, data))
+            self._constants[key] = self.add_tensor(tensor)
         return self._constants[key]
 
 
-# Constants up to this size are compared when a program is built; the writer shares larger ones by their hash.
+# Constants up to this size are compared while a program is built; the writer shares the data of larger ones.
 _SHARED_BYTES = 4096
 
-
-def _dtype_name(dtype: np.dtype[Any]) -> DTypeName:
-    names: dict[np.dtype[Any], DTypeName] = {
-        np.dtype(np.float32): "float32",
-        np.dtype(np.int8): "int8",
-        np.dtype(np.int32): "int32",
-    }
-    return names[dtype]
+_DTYPES: dict[str, DTypeName] = {"float32": "float32", "int8": "int8", "int32": "int32"}

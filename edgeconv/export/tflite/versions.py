@@ -1,6 +1,6 @@
 """The lowest version of each TFLite operator that means what the program says.
 
-A runtime refuses a file with a version that it does not know, so low versions keep old runtimes (tflite-runtime 2.14) in.
+A runtime refuses a file with a version that it does not know: low versions keep old runtimes (tflite-runtime 2.14) in.
 The rules are those of ``tensorflow/lite/tools/versioning/op_version.cc`` for the types that the lowering writes.
 """
 

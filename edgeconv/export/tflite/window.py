@@ -79,7 +79,8 @@ def read_window(op: Op, kernel: Sequence[int], size: Sequence[int]) -> Window:
         pads = [(t // 2, t - t // 2) if mode == "SAME_UPPER" else (t - t // 2, t // 2) for t in totals]
     elif mode == "VALID":
         pads = [(0, 0)] * spatial
-    return Window(_pair(kernel), _pair(strides), _pair(dilations), ((0, 0), pads[0]) if spatial == 1 else tuple(pads))
+    pads = [(0, 0), *pads] if spatial == 1 else pads
+    return Window(_pair(kernel), _pair(strides), _pair(dilations), (pads[0], pads[1]))
 
 
 def padded(op: Op, x: Operand, window: Window, output: Pair, fill: float | None = None) -> tuple[Operand, int]:
@@ -101,11 +102,6 @@ def padded(op: Op, x: Operand, window: Window, output: Pair, fill: float | None 
     return constant_pad(op, x, pads, fill), schema.Padding.VALID
 
 
-def _pair(values: Sequence[int]) -> Pair:
-    """(height, width) of values for one or two spatial axes."""
-    return (1, int(values[0])) if len(values) == 1 else (int(values[0]), int(values[1]))
-
-
 def lift_kernel(kernel: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """(O, I, k) as (O, I, 1, k); kernels of two spatial axes as they are."""
     return kernel[:, :, None] if kernel.ndim == 3 else kernel
@@ -114,3 +110,8 @@ def lift_kernel(kernel: npt.NDArray[Any]) -> npt.NDArray[Any]:
 def lift_size(shape: Shape) -> Pair:
     """(height, width) of an ONNX shape with one or two spatial axes."""
     return (1 if len(shape) == 3 else shape[-2], shape[-1])
+
+
+def _pair(values: Sequence[int]) -> Pair:
+    """(height, width) of values for one or two spatial axes."""
+    return (1, int(values[0])) if len(values) == 1 else (int(values[0]), int(values[1]))

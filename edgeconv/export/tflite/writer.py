@@ -44,7 +44,7 @@ class _Buffer(schema.BufferT):  # type: ignore[misc]
             return int(super().Pack(builder))
         builder.StartVector(1, data.size, _BUFFER_ALIGNMENT)
         builder.head -= data.size
-        builder.Bytes[builder.head : builder.head + data.size] = memoryview(data)
+        builder.Bytes[builder.head : builder.head + data.size] = data.data
         vector = builder.EndVector()
         schema.BufferStart(builder)
         schema.BufferAddData(builder, vector)
@@ -71,7 +71,7 @@ def write(program: Program) -> bytes:
     size = sum(buffer.data.size for buffer in model.buffers if buffer.data is not None)
     builder = flatbuffers.Builder(size + (1 << 16))
     builder.Finish(model.Pack(builder), _FILE_IDENTIFIER)
-    return bytes(builder.Output())
+    return bytes(memoryview(builder.Bytes)[builder.Head() :])
 
 
 def operator_counts(data: bytes) -> dict[str, int]:
@@ -96,11 +96,12 @@ def count_transposes(data: bytes) -> int:
 def _pruned(program: Program) -> Program:
     """Without the operations that no output depends on, and without the tensors that are left over."""
     needed = set(program.outputs.values())
-    operations: list[Operation] = []
+    kept: list[Operation] = []
     for operation in reversed(program.operations):
         if needed.intersection(operation.outputs):
-            operations.insert(0, operation)
+            kept.append(operation)
             needed.update(operation.inputs)
+    operations = kept[::-1]
     needed.update(program.inputs.values(), *(operation.outputs for operation in operations))
     place = {index: new for new, index in enumerate(sorted(needed))}
     return Program(
@@ -124,8 +125,8 @@ def _tensor(tensor: Tensor, buffers: list[Any], known: dict[bytes, int]) -> Any:
     packed.type = _TYPES[tensor.dtype]
     packed.quantization = _quantisation(tensor.quantiser)
     if tensor.data is not None:
-        data = np.frombuffer(tensor.data.tobytes(), np.uint8)
-        digest = hashlib.sha256(data).digest()
+        data = np.ascontiguousarray(tensor.data).reshape(-1).view(np.uint8)
+        digest = hashlib.sha256(data.data).digest()
         if digest not in known:
             known[digest] = len(buffers)
             buffers.append(_Buffer(data))
@@ -142,18 +143,16 @@ def _quantisation(quantiser: Quantiser | None) -> Any:
     return packed
 
 
-def _operator(
-    operation: Operation, program: Program, packed_codes: list[Any], known: dict[tuple[str, int], int]
-) -> Any:
+def _operator(operation: Operation, program: Program, codes: list[Any], known: dict[tuple[str, int], int]) -> Any:
     inputs = [program.tensors[index] for index in operation.inputs]
     key = operation.code, operator_version(operation, inputs, program.tensors[operation.outputs[0]])
     if key not in known:
-        known[key] = len(packed_codes)
+        known[key] = len(codes)
         code = schema.OperatorCodeT()
         code.builtinCode = getattr(schema.BuiltinOperator, operation.code)
         code.deprecatedBuiltinCode = min(code.builtinCode, _OLD_CODE_LIMIT)
         code.version = key[1]
-        packed_codes.append(code)
+        codes.append(code)
     packed = schema.OperatorT()
     packed.opcodeIndex = known[key]
     packed.inputs, packed.outputs = list(operation.inputs), list(operation.outputs)

@@ -101,7 +101,13 @@ def test_unsteadiness_compares_medians_so_that_single_outliers_do_not_count():
 
 @pytest.mark.parametrize(
     "settings",
-    [{"min_seconds": -1.0}, {"extra_seconds": float("inf")}, {"warmup_seconds": float("nan")}, {"min_count": 0}, {"tolerance": 0.0}],
+    [
+        {"min_seconds": -1.0},
+        {"extra_seconds": float("inf")},
+        {"warmup_seconds": float("nan")},
+        {"min_count": 0},
+        {"tolerance": 0.0},
+    ],
 )
 def test_settings_that_mean_nothing_are_refused(settings):
     with pytest.raises(UsageError, match="latency protocol"):

@@ -43,7 +43,12 @@ def test_state_of_a_raspberry_pi_is_read(tmp_path):
     assert state.temperatures_celsius == {"thermal_zone0 cpu-thermal": 48.65}
     assert state.throttled == "0x50000"
     (policy,) = state.policies
-    assert (policy.governor, policy.current_khz, policy.min_khz, policy.max_khz) == ("ondemand", 1500000, 1500000, 2400000)
+    assert (policy.governor, policy.current_khz, policy.min_khz, policy.max_khz) == (
+        "ondemand",
+        1500000,
+        1500000,
+        2400000,
+    )
 
 
 def test_state_is_unknown_where_the_system_tells_nothing(tmp_path):

@@ -97,8 +97,8 @@ class Graph:
             pair = share or quantiser_of(spec.low, spec.high)
             self.ports.append((name, spec, pair))
             return self.qdq(name, pair) if self.quantised else name
-        if not self.quantised or isinstance(spec, np.ndarray | list | float | int):
-            return self.constant(spec if isinstance(spec, np.ndarray | list | float | int) else spec.array)
+        if not self.quantised or isinstance(spec, np.ndarray | np.generic | list):
+            return self.constant(spec if isinstance(spec, np.ndarray | np.generic | list) else spec.array)
         if isinstance(spec, W):
             axes = tuple(axis for axis in range(spec.array.ndim) if axis != spec.axis)
             self.scale = (np.abs(spec.array).max(axis=axes) / 127).astype(np.float32)

@@ -86,9 +86,10 @@ def _pow(op: Op) -> Operand:
 def _extremum(op: Op) -> Operand:
     code = {"Max": "MAXIMUM", "Min": "MINIMUM"}[op.step.op_type]
     variables = [op.emitter.requantise(op.operand(i), op.quantiser) for i in range(op.arity) if op.constant(i) is None]
-    constants = [constant for i in range(op.arity) if (constant := op.constant(i)) is not None]
+    constants = [_requantised(op, constant) for i in range(op.arity) if (constant := op.constant(i)) is not None]
+    others: list[Operand | Constant] = [*variables[1:], *constants]
     result = variables[0]
-    for other in [*variables[1:], *(_requantised(op, constant) for constant in constants)]:
+    for other in others:
         result = binary(op, code, result, other, schema.MaximumMinimumOptionsT(), op.quantiser)
     return result
 

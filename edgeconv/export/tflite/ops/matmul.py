@@ -47,8 +47,8 @@ def _matmul(op: Op) -> Operand:
         op.refuse("one side of it is a vector", "Give it a second axis (unsqueeze).")
     if op.constant(0) is None and _is_matrix(op):
         return _fully_connected(op, op.operand(0), read_filter(op, output_axis=1, bias_index=2))
-    x, flip_x = _matrices(op, op.operand(0))
-    y, flip_y = _matrices(op, op.operand(1))
+    x, flip_x = _matrices(op, 0)
+    y, flip_y = _matrices(op, 1)
     options = schema.BatchMatMulOptionsT()
     options.adjX, options.adjY = flip_x, flip_y
     shape = op.output_shape()
@@ -57,9 +57,12 @@ def _matmul(op: Op) -> Operand:
     return clamp(op, product, *BOUNDS[op.activation]) if op.activation in BOUNDS else product
 
 
-def _matrices(op: Op, x: Operand) -> tuple[Operand, bool]:
-    """`x` with its matrices in the last two stored dimensions, and whether they lie there transposed."""
-    rank = len(x.shape)
+def _matrices(op: Op, index: int) -> tuple[Operand, bool]:
+    """An input with its matrices in the last two stored dimensions, and whether they lie there transposed."""
+    constant, rank = op.constant(index), len(op.shape(index))
+    if constant is not None:
+        return op.constant_operand(constant, range(rank)), False
+    x = op.operand(index)
     flipped = (*range(rank - 2), rank - 1, rank - 2)
     if op.emitter.order(x) == flipped:
         return x, True

@@ -25,7 +25,9 @@ def _max_pool(op: Op) -> Operand:
         op.refuse("it also returns the indices of the maxima", "Use the pooled values only.")
     x = lift(op, op.emitter.requantise(op.operand(0), op.quantiser), "a pool")
     window = _window(op)
-    x, padding = padded(op, x, window, lift_size(op.output_shape()), fill=-math.inf)
+    # Zero is as good as nothing among what is not negative, and delegates know PAD but not PADV2.
+    fill = None if op.emitter.is_non_negative(x) else -math.inf
+    x, padding = padded(op, x, window, lift_size(op.output_shape()), fill)
     return op.emitter.reshape(_pool(op, "MAX_POOL_2D", x, window, padding), op.output_shape())
 
 
@@ -76,8 +78,8 @@ def _pool(op: Op, code: str, x: Operand, window: Window, padding: int) -> Operan
 def _correction(op: Op, window: Window, size: Pair, output: Pair) -> npt.NDArray[np.float64]:
     """What TFLite's average has to be multiplied by at each position, of shape (1, 1, H, W).
 
-    TFLite divides by the entries that are there, explicit padding among them.  ONNX divides by the real entries, or with
-    count_include_pad by those within the pads; never by what ceil_mode adds beyond them.
+    TFLite divides by the entries that are there, explicit padding among them.  ONNX divides by the real entries, or
+    with count_include_pad by those within the pads; never by what ceil_mode adds beyond them.
     """
     include = bool(op.attr("count_include_pad", 0))
     same = not include and window.is_same(size, output)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from edgeconv.export.tflite.emitter import Operand
 from edgeconv.export.tflite.op import NHWC, Op
 from edgeconv.export.tflite.ops.selection import take
 from edgeconv.export.tflite.registry import lowers
-from edgeconv.export.tflite.window import lift, lift_size
+from edgeconv.export.tflite.window import Pair, lift, lift_size
 
 __all__: list[str] = []
 
@@ -21,11 +22,13 @@ _Floats = npt.NDArray[np.float32]
 # (align_corners, half_pixel_centers): what TFLite's two resizing operators can be told.
 _FLAGS = ((False, False), (False, True), (True, False))
 
-_ROUNDING = {
+_HALF = np.float32(0.5)
+
+_ROUNDING: dict[str, Callable[[_Floats], _Floats]] = {
     "floor": np.floor,
     "ceil": np.ceil,
-    "round_prefer_floor": lambda x: np.ceil(x - np.float32(0.5)),
-    "round_prefer_ceil": lambda x: np.floor(x + np.float32(0.5)),
+    "round_prefer_floor": lambda x: np.ceil(x - _HALF),
+    "round_prefer_ceil": lambda x: np.floor(x + _HALF),
 }
 
 
@@ -55,19 +58,23 @@ def _resize(op: Op) -> Operand:
     lifted = lift(op, x, "a linear resize")
     size, output = (lifted.shape[2], lifted.shape[3]), lift_size(shape)
     wanted = positions[2:] if len(positions) == 4 else [np.zeros(1, np.float32), positions[2]]
-    for align, half in _FLAGS:
-        options = schema.ResizeBilinearOptionsT()
-        options.alignCorners, options.halfPixelCenters = align, half
-        given = [_tflite_positions(n, m, align, half) for n, m in zip(size, output, strict=True)]
-        if all(
-            np.allclose(_inside(a, n), _inside(b, n), atol=1e-5 * n)
-            for a, b, n in zip(given, wanted, size, strict=True)
-        ):
-            return _emit(op, "RESIZE_BILINEAR", lifted, options)
-    op.refuse(
-        f"TFLite does not sample {lifted.shape[2:]} to {output} where it does",
-        "Give it the output size instead of a scale factor, or a factor that gives whole sizes.",
-    )
+    flags = next((flags for flags in _FLAGS if _samples_alike(wanted, size, output, *flags)), None)
+    if flags is None:
+        op.refuse(
+            f"TFLite cannot sample {size} to {output} at the same places",
+            "Give it the output size instead of a scale factor, or a factor that gives whole sizes.",
+        )
+    options = schema.ResizeBilinearOptionsT()
+    options.alignCorners, options.halfPixelCenters = flags
+    return _emit(op, "RESIZE_BILINEAR", lifted, options)
+
+
+def _samples_alike(wanted: Sequence[_Floats], size: Pair, output: Pair, align: bool, half: bool) -> bool:
+    for positions, length, count in zip(wanted, size, output, strict=True):
+        given = _tflite_positions(length, count, align, half)
+        if not np.allclose(_inside(given, length), _inside(positions, length), atol=1e-5 * length):
+            return False
+    return True
 
 
 def _nearest(op: Op, x: Operand, positions: list[_Floats]) -> Operand:
@@ -99,19 +106,16 @@ def _positions(op: Op, axis: int, size: int, count: int) -> _Floats:
     index = np.arange(count, dtype=np.float32)
     scale = np.float32(_scale(op, axis, size, count))
     mode = op.attr("coordinate_transformation_mode", "half_pixel")
-    half = np.float32(0.5)
     if size == count and scale == 1:
         return index
     if mode == "align_corners":
-        return index * np.float32(size - 1) / np.float32(max(count - 1, 1))
+        return np.asarray(index * np.float32(size - 1) / np.float32(max(count - 1, 1)))
     if mode == "asymmetric":
-        return index / scale
+        return np.asarray(index / scale)
     if mode == "pytorch_half_pixel" and count == 1:
         return np.zeros(1, np.float32)
-    centred: _Floats = (index + half) / scale - half
-    if mode == "half_pixel_symmetric":
-        centred += np.float32(size / 2 * (1 - count / (size * float(scale))))
-    return centred
+    shift = size / 2 * (1 - count / (size * float(scale))) if mode == "half_pixel_symmetric" else 0.0
+    return np.asarray((index + _HALF) / scale - _HALF + np.float32(shift))
 
 
 def _scale(op: Op, axis: int, size: int, count: int) -> float:
@@ -123,24 +127,22 @@ def _scale(op: Op, axis: int, size: int, count: int) -> float:
 
 def _tflite_positions(size: int, count: int, align: bool, half: bool) -> _Floats:
     """Where TFLite samples an axis, in its own float32 arithmetic."""
-    scale = (
-        np.float32(size - 1) / np.float32(count - 1) if align and count > 1 else np.float32(size) / np.float32(count)
-    )
+    corners = align and count > 1
+    scale = np.float32(size - 1) / np.float32(count - 1) if corners else np.float32(size) / np.float32(count)
     index = np.arange(count, dtype=np.float32)
-    return (index + np.float32(0.5)) * scale - np.float32(0.5) if half else index * scale
+    return np.asarray((index + _HALF) * scale - _HALF if half else index * scale)
 
 
 def _tflite_nearest(size: int, count: int, align: bool, half: bool) -> npt.NDArray[np.int64]:
-    index = np.arange(count)
-    if not align and not half:  # the optimised kernel counts in 1/65536
-        return np.minimum(index * ((size << 16) // count + 1) >> 16, size - 1)
-    if half:
-        scale = np.float32(size) / np.float32(count)
-        return np.clip(np.floor((index.astype(np.float32) + np.float32(0.5)) * scale), 0, size - 1).astype(np.int64)
-    return np.minimum(np.floor(_tflite_positions(size, count, align, half) + np.float32(0.5)), size - 1).astype(
-        np.int64
-    )
+    """Which entries of an axis TFLite takes."""
+    if align:
+        places = np.floor(_tflite_positions(size, count, align, half) + _HALF)
+    elif half:
+        places = np.floor((np.arange(count, dtype=np.float32) + _HALF) * (np.float32(size) / np.float32(count)))
+    else:  # the optimised kernel counts in steps of 1/65536
+        places = np.arange(count) * ((size << 16) // count + 1) >> 16
+    return np.asarray(np.clip(places, 0, size - 1).astype(np.int64))
 
 
 def _inside(positions: _Floats, size: int) -> _Floats:
-    return np.clip(positions, 0, size - 1)
+    return np.asarray(np.clip(positions, 0, size - 1))

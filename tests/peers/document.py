@@ -1,0 +1,151 @@
+"""The results as tables: on the terminal, and as the page docs/measurements.md."""
+
+from __future__ import annotations
+
+import dataclasses
+import string
+from collections.abc import Iterator
+from pathlib import Path
+
+from bounds import OURS
+from machine import QUIET_CORES
+from results import Bound, DemoTimes, Machine, ModelResult, Results
+from rich.console import Console
+from rich.table import Table
+
+__all__ = ["document", "print_results"]
+
+_PAGE = Path(__file__).with_name("page.md")
+_SHOWN_PACKAGES = (
+    "torch",
+    "onnx",
+    "onnxsim",
+    "onnxruntime",
+    "ai-edge-litert",
+    "openvino",
+    "onnx2tf",
+    "tensorflow",
+    "litert-torch",
+    "ai-edge-quantizer",
+    "nncf",
+    "numpy",
+)
+_RUNTIMES = {"litert": "LiteRT", "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Rows:
+    title: str
+    head: list[str]
+    body: list[list[str]]
+
+
+def print_results(results: Results, console: Console) -> None:
+    """All tables, then what they say of the bounds."""
+    for rows in [*_model_tables(results), _bound_table(results)]:
+        table = Table(title=rows.title, title_justify="left")
+        for index, name in enumerate(rows.head):
+            table.add_column(name, justify="right" if index > 1 else "left", overflow="fold")
+        for cells in rows.body:
+            table.add_row(*cells, style="bold" if cells[0] == OURS else "red" if cells[-1] == "missed" else None)
+        console.print(table)
+
+
+def document(results: Results) -> str:
+    """The page, in Markdown."""
+    first = results.models[0]
+    return string.Template(_PAGE.read_text(encoding="utf-8")).substitute(
+        date=results.date,
+        warning="" if results.quiet else ", **on a busy machine: these figures are worth nothing**",
+        machine=_machine(results.machine),
+        bounds=_markdown(_bound_table(results)),
+        waiting="" if results.demo is None else f"{_waiting(results.demo)}\n\n",
+        calibration_images=first.calibration_images,
+        evaluation_images=first.evaluation_images,
+        rounds=results.rounds,
+        quiet_cores=f"{QUIET_CORES:.2f}",
+        tables="\n\n".join(f"### {rows.title}\n\n{_markdown(rows)}" for rows in _model_tables(results)),
+        versions=_markdown(_version_table(results)),
+    )
+
+
+def _machine(machine: Machine) -> str:
+    return (
+        f"{machine.cpu}, {machine.cpus} cores, {machine.memory_gib:g} GiB; "
+        f"int8 dot product: {machine.int8_instructions}; governor: {machine.governor}; "
+        f"{machine.system}; Python {machine.python}."
+    )
+
+
+def _waiting(demo: DemoTimes) -> str:
+    install = (
+        "" if demo.install_seconds is None else f"its environment from wheels on disk {demo.install_seconds:.0f} s, "
+    )
+    return f"What `make demo` takes: {install}`edgeconv quickstart` {demo.quickstart_seconds:.0f} s."
+
+
+def _model_tables(results: Results) -> Iterator[_Rows]:
+    for model in results.models:
+        head = ["converter", "makes", "seconds", ""]
+        body = [[c.converter, c.makes, f"{c.seconds:.1f}", c.failure or ""] for c in model.conversions]
+        yield _Rows(f"{model.model}: conversion", head, body)
+        for runtime, label in _RUNTIMES.items():
+            yield _latency_table(model, runtime, label)
+
+
+def _latency_table(model: ModelResult, runtime: str, label: str) -> _Rows:
+    rows = [m for m in model.measurements if m.runtime == runtime]
+    ours = next((m.median_ns for m in rows if m.converter == OURS and m.precision == "int8"), None)
+    corrects = any(m.correction_sqnr_db is not None for m in rows)
+    head = ["converter", "precision", "size, MB", "median, ms", "minimum, ms", "÷ ours int8", "SQNR, dB"]
+    head += ["of correction, dB"] * corrects + [f"{model.metric} (PyTorch {model.torch_metric:.4g})"]
+    body = []
+    for m in rows:
+        if m.failure is not None:
+            body.append([m.converter, m.precision, f"{m.bytes / 1e6:.2f}", m.failure, *[""] * (len(head) - 4)])
+            continue
+        quality = [m.sqnr_db, *([m.correction_sqnr_db] * corrects)]
+        body.append(
+            [
+                m.converter,
+                f"{m.precision}, {m.port_type} port" if m.precision == "int8" else m.precision,
+                f"{m.bytes / 1e6:.2f}",
+                _milliseconds(m.median_ns),
+                _milliseconds(m.minimum_ns),
+                f"{m.median_ns / ours:.2f}" if m.median_ns and ours else "",
+                *("" if value is None else f"{value:.1f}" for value in quality),
+                "" if m.metric is None else f"{m.metric:.4g}",
+            ]
+        )
+    return _Rows(f"{model.model}: {label}", head, body)
+
+
+def _bound_table(results: Results) -> _Rows:
+    head = ["model", "figure", "measured", "interval", "limit", "verdict"]
+    return _Rows("Bounds", head, [_bound_row(bound) for bound in results.bounds])
+
+
+def _bound_row(bound: Bound) -> list[str]:
+    measured = "no figure" if bound.value is None else f"{bound.value:.3g} {bound.unit}"
+    interval = "" if bound.interval is None else f"{bound.interval[0]:.3f} … {bound.interval[1]:.3f}"
+    verdict = "met" if bound.passed else "missed"
+    return [bound.model, bound.what, measured, interval, f"≤ {bound.limit:g} {bound.unit}", verdict]
+
+
+def _version_table(results: Results) -> _Rows:
+    body = [[p, *(versions.get(p, "") for versions in results.versions.values())] for p in _SHOWN_PACKAGES]
+    return _Rows("Versions", ["package", *results.versions], body)
+
+
+def _milliseconds(nanoseconds: float | None) -> str:
+    return "" if nanoseconds is None else f"{nanoseconds / 1e6:.2f}"
+
+
+def _markdown(rows: _Rows) -> str:
+    lines = [rows.head, ["---" if index < 2 else "---:" for index in range(len(rows.head))], *rows.body]
+    return "\n".join(f"| {' | '.join(_bold(cells))} |" for cells in lines)
+
+
+def _bold(cells: list[str]) -> list[str]:
+    escaped = [cell.replace("|", "\\|").replace("\n", " ") for cell in cells]
+    return [f"**{cell}**" if cell else cell for cell in escaped] if cells[0] == OURS else escaped
