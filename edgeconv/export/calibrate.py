@@ -17,7 +17,7 @@ from edgeconv.export.executor import Array, open_session
 from edgeconv.export.graph import constant_value, describe
 from edgeconv.export.histogram import Histogram
 
-__all__ = ["Statistics", "TensorStatistics", "check_sample", "collect_statistics"]
+__all__ = ["Statistics", "TensorStatistics", "check_sample", "collect_statistics", "with_outputs"]
 
 
 @dataclasses.dataclass
@@ -83,7 +83,7 @@ def collect_statistics(
     """
     observed = _observed_values(model, tensors)
     inner = {name: value for name, value in observed.items() if value.producer() is not None}
-    session = open_session(_with_outputs(model, list(inner)), optimise=True)
+    session = open_session(with_outputs(model, list(inner)), optimise=True)
     statistics = {name: TensorStatistics() for name in observed}
     count = 0
     for index, sample in enumerate(samples):
@@ -146,7 +146,7 @@ def _observed_values(model: ir.Model, tensors: Collection[str] | None) -> dict[s
     return {name: value for name, value in floats.items() if name in tensors}
 
 
-def _with_outputs(model: ir.Model, names: list[str]) -> ir.Model:
+def with_outputs(model: ir.Model, names: list[str]) -> ir.Model:
     """A copy of `model` whose outputs are the tensors `names`."""
     copy = model.clone()
     values = {output.name: output for node in copy.graph for output in node.outputs}

@@ -14,6 +14,7 @@ from edgeconv.errors import ExportError, ModelError
 from edgeconv.files import atomic_write_bytes
 
 __all__ = [
+    "IR_VERSION",
     "MODULE_KEY",
     "OPSET",
     "constant_value",
@@ -33,6 +34,9 @@ __all__ = [
 
 OPSET = 18
 """The version of the ONNX operator set that every graph of ours is written in."""
+
+IR_VERSION = 10
+"""The version of the ONNX file format: the newest that ONNX Runtime 1.18, our oldest, reads."""
 
 MODULE_KEY = "edgeconv.module"
 """Key of a node's metadata that holds the dotted path of the torch module it came from; empty for the root."""

@@ -71,12 +71,16 @@ def _equalise(
     graph: ir.Model, subject: Subject, ports: Sequence[Port], probes: list[dict[str, Array]]
 ) -> list[RewriteReport]:
     from edgeconv.export.calibrate import collect_statistics
-    from edgeconv.rewrite import EqualiseBottlenecks, EqualiseChannels, run_rewrites
+    from edgeconv.export.moments import collect_moments
+    from edgeconv.rewrite import BalanceBottlenecks, EqualiseBottlenecks, EqualiseChannels, run_rewrites
 
-    reports: list[RewriteReport] = []
+    def few() -> Iterator[dict[str, Array]]:
+        return itertools.islice(_samples(subject, ports), _EQUALISING_SAMPLES)
+
+    reports = run_rewrites(graph, [BalanceBottlenecks(collect_moments(graph, few()))], probes)
     for rewrite in (EqualiseBottlenecks, EqualiseChannels):  # each needs the ranges that the one before left
-        statistics = collect_statistics(graph, itertools.islice(_samples(subject, ports), _EQUALISING_SAMPLES))
-        ranges = {n: t.channel_max_abs for n, t in statistics.tensors.items() if t.channel_max_abs is not None}
+        tensors = collect_statistics(graph, few()).tensors
+        ranges = {n: t.channel_max_abs for n, t in tensors.items() if t.channel_max_abs is not None}
         reports += run_rewrites(graph, [rewrite(ranges)], probes)
     return reports
 

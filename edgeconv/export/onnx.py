@@ -15,6 +15,7 @@ from onnx_ir.passes.common import InlinePass, RemoveInitializersFromInputsPass
 
 from edgeconv.errors import CheckpointError, ModelError, UsageError
 from edgeconv.export.graph import (
+    IR_VERSION,
     MODULE_KEY,
     OPSET,
     infer_shapes,
@@ -110,8 +111,7 @@ def to_onnx(model: torch.nn.Module | ExportedProgram, example_inputs: Mapping[st
         inputs, program = _program_inputs(model, example_inputs), model
     graph = translate(program)
     InlinePass()(graph)
-    graph.metadata_props.clear()
-    graph.graph.metadata_props.clear()
+    _drop_notes(graph)
     _name_ports(graph, list(inputs))
     _name_nodes(graph)
     _fix_input_shapes(graph, {name: tuple(tensor.shape) for name, tensor in inputs.items()})
@@ -132,6 +132,7 @@ def load_onnx(path: Path, input_shapes: Mapping[str, tuple[int, ...]] | None = N
         CheckpointError: an initialiser holds NaN or infinity.
     """
     graph = load_graph(path)
+    graph.ir_version = IR_VERSION
     InlinePass()(graph)
     RemoveInitializersFromInputsPass()(graph)
     broken = non_finite_constants(graph)
@@ -172,6 +173,15 @@ def _program_inputs(program: ExportedProgram, example_inputs: Mapping[str, torch
             "Give one --input-shape NAME=... for each of them.",
         )
     return {str(name): example_inputs[str(name)] for name in names}
+
+
+def _drop_notes(graph: ir.Model) -> None:
+    """Remove what the exporter wrote about the program and its values; it holds paths of the machine."""
+    graph.metadata_props.clear()
+    graph.graph.metadata_props.clear()
+    outputs = (output for node in graph.graph for output in node.outputs)
+    for value in (*graph.graph.inputs, *graph.graph.initializers.values(), *outputs):
+        value.metadata_props.clear()
 
 
 def _name_ports(graph: ir.Model, inputs: Sequence[str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnx
 import onnx_ir as ir
-from onnx_ir.passes.common import LiftConstantsToInitializersPass
+from onnx_ir.passes.common import LiftConstantsToInitializersPass, RemoveUnusedNodesPass
 
 from edgeconv.errors import ExportError
 from edgeconv.export.graph import infer_shapes, non_finite_constants, restore_modules, static_shape
@@ -31,7 +31,8 @@ def simplify(model: ir.Model) -> ir.Model:
     except (RuntimeError, ValueError, onnx.checker.ValidationError) as error:
         raise ExportError(f"onnxsim cannot simplify the graph: {error}") from error
     simplified: ir.Model = ir.from_proto(proto)
-    LiftConstantsToInitializersPass()(simplified)
+    LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(simplified)
+    RemoveUnusedNodesPass()(simplified)
     if _ports(simplified) != _ports(model):
         raise ExportError(f"onnxsim changed the ports of the graph from {_ports(model)} to {_ports(simplified)}.")
     restore_modules(simplified, model)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from edgeconv.rewrite._pass import Equivalence, Rewrite, RewriteReport, RewriteResult, run_rewrites
+from edgeconv.rewrite.balance_bottlenecks import BalanceBottlenecks
 from edgeconv.rewrite.clip_from_min_max import ClipFromMinMax
 from edgeconv.rewrite.equalise_bottlenecks import EqualiseBottlenecks
 from edgeconv.rewrite.equalise_channels import EqualiseChannels
@@ -16,6 +17,7 @@ from edgeconv.rewrite.split_sequences import SplitSequences
 from edgeconv.rewrite.transposed_conv_to_depth_to_space import TransposedConvToDepthToSpace
 
 __all__ = [
+    "BalanceBottlenecks",
     "ClipFromMinMax",
     "EqualiseBottlenecks",
     "EqualiseChannels",

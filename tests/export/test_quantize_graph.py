@@ -7,7 +7,7 @@ import onnx
 import onnx_ir as ir
 import pytest
 
-from edgeconv.errors import DataError, ExportError
+from edgeconv.errors import DataError, ExportError, UsageError
 from edgeconv.export.calibrate import collect_statistics
 from edgeconv.export.graph import constant_value
 from edgeconv.export.quantize import (
@@ -307,6 +307,12 @@ def test_an_image_input_has_its_own_grid(build_graph: Build) -> None:
     grid = Grid(1 / 255, -128)
     assert _grid(_quantise(model, samples, input_grid={"x": grid}), "x") == (grid.scale, grid.zero_point)
     assert _grid(_quantise(model, samples), "x") != (grid.scale, grid.zero_point)
+
+
+def test_a_grid_for_an_unknown_input_is_refused(build_graph: Build) -> None:
+    model = build_graph("g (float[1,2,6,6] x, float[4,2,3,3] w) => (float[1,4,4,4] y) { y = Conv(x, w) }", w=_W)
+    with pytest.raises(UsageError, match="'image'"):
+        _quantise(model, input_grid={"image": Grid(1 / 255, -128)})
 
 
 _VALID = """g (float[1,2,6,6] x, float[2,2,3,3] w, float[2] b) => (float[1,4,2,2] y) {

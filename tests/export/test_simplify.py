@@ -7,7 +7,7 @@ import onnx_ir as ir
 import pytest
 
 from edgeconv.errors import ExportError
-from edgeconv.export.graph import MODULE_KEY, static_shape, to_bytes
+from edgeconv.export.graph import MODULE_KEY, static_shape
 from edgeconv.export.simplify import simplify
 from edgeconv.rewrite._evaluate import evaluate
 
@@ -33,9 +33,9 @@ def test_names_and_modules_survive_fusions(build_graph: Build) -> None:
             v=np.ones(2, np.float32),
         )
     )
-    before = to_bytes(model)
+    before = [node.name for node in model.graph]
     simplified = simplify(model)
-    assert to_bytes(model) == before
+    assert [node.name for node in model.graph] == before
     assert [value.name for value in simplified.graph.outputs] == ["y"]
     assert "Constant" not in [node.op_type for node in simplified.graph]
     for node in simplified.graph:

@@ -40,13 +40,13 @@ def bounds_of_model(result: ModelResult) -> Iterator[Bound]:
     for bound in _LATENCY_BOUNDS:
         own = _measured(result.measurements, bound.runtime, (OURS,))
         peers = _measured(result.measurements, bound.runtime, bound.peers)
-        what = f"{bound.runtime} int8 latency ÷ {bound.peers[0]}"
+        what = f"{bound.runtime} int8 latency"
         if not own or not peers:
-            yield Bound(result.model, what, None, bound.limit, "×")
+            yield Bound(result.model, f"{what} ÷ {bound.peers[0]}", None, bound.limit, "×")
             continue
         fastest = min(peers, key=lambda measurement: measurement.median_ns or np.inf)
         ratio, interval = latency_ratio(own[0], fastest)
-        yield Bound(result.model, what, ratio, bound.limit, "×", interval)
+        yield Bound(result.model, f"{what} ÷ {fastest.converter}", ratio, bound.limit, "×", interval)
 
 
 def bounds_of_demo(demo: DemoTimes) -> Iterator[Bound]:

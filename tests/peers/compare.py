@@ -23,7 +23,7 @@ from bounds import OURS, bounds_of_demo, bounds_of_model
 from demo_time import time_demo
 from document import document, print_results
 from environments import MAIN, EnvironmentFailedError, ensure_environment, installed_versions
-from machine import QUIET_CORES, describe_machine, foreign_cores_now
+from machine import QUIET_CORES, CpuWatch, describe_machine, foreign_cores_now
 from peers import PEERS, run_cold, run_peer
 from results import Conversion, Measurement, ModelResult, Results
 from rich.console import Console
@@ -38,7 +38,9 @@ _CORES = 2  # that conversions may use
 _PLAIN = "float ONNX file as given to the peers"
 _LITERT_ONLY = "edgeconv, LiteRT only, from the ONNX file"
 
-console = Console()
+_WIDTH = 150  # of the tables where the output is no terminal
+
+console = Console(width=None if sys.stdout.isatty() else _WIDTH)
 
 
 def main() -> int:
@@ -109,21 +111,23 @@ def _compare(model: str, directory: Path, pythons: dict[str, Path], broken: dict
         given = run_cold("torch.onnx and onnxsim", "the float files", command, directory / "material.log")
     if given.failure is not None:
         sys.exit(f"{model} gives the peers nothing to convert: {given.failure}")
+    watch = CpuWatch()
     conversions, wanted = _export(model, directory)
     for peer in PEERS:
         with console.status(f"{model}: {peer.name}"):
             path = directory / peer.file_name
             path.unlink(missing_ok=True)
             if peer.environment in broken:
-                conversion = Conversion(peer.name, f"{peer.runtime} int8", 0.0, broken[peer.environment])
+                conversion = Conversion(peer.name, f"{peer.runtime} int8", 0.0, 0.0, broken[peer.environment])
             else:
                 conversion = run_peer(peer, pythons[peer.environment], directory, path)
         conversions.append(conversion)
         if conversion.failure is None:
             wanted.append(Measurement(peer.name, peer.runtime, "int8", str(path), _size(path)))
+    foreign_converting = watch.foreign_cores()
     evaluation = directory / "evaluation.npz"
     with console.status(f"{model}: {rounds} rounds of {len(wanted)} artefacts"):
-        foreign_cores, measurements = _measure(wanted, evaluation, directory, rounds)
+        foreign_timing, measurements = _measure(wanted, evaluation, directory, rounds)
     arrays = np.load(evaluation)
     return ModelResult(
         model,
@@ -133,7 +137,7 @@ def _compare(model: str, directory: Path, pythons: dict[str, Path], broken: dict
         len(np.load(directory / "calibration.npy", mmap_mode="r")),
         conversions,
         measurements,
-        foreign_cores,
+        max(foreign_converting, foreign_timing),
     )
 
 

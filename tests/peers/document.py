@@ -86,8 +86,11 @@ def _waiting(demo: DemoTimes) -> str:
 
 def _model_tables(results: Results) -> Iterator[_Rows]:
     for model in results.models:
-        head = ["converter", "makes", "seconds", ""]
-        body = [[c.converter, c.makes, f"{c.seconds:.1f}", c.failure or ""] for c in model.conversions]
+        head = ["converter", "makes", "seconds", "of CPU", "failed"]
+        body = [
+            [c.converter, c.makes, f"{c.seconds:.1f}", f"{c.cpu_seconds:.1f}", c.failure or ""]
+            for c in model.conversions
+        ]
         yield _Rows(f"{model.model}: conversion", head, body)
         for runtime, label in _RUNTIMES.items():
             yield _latency_table(model, runtime, label)
@@ -97,8 +100,8 @@ def _latency_table(model: ModelResult, runtime: str, label: str) -> _Rows:
     rows = [m for m in model.measurements if m.runtime == runtime]
     ours = next((m.median_ns for m in rows if m.converter == OURS and m.precision == "int8"), None)
     corrects = any(m.correction_sqnr_db is not None for m in rows)
-    head = ["converter", "precision", "size, MB", "median, ms", "minimum, ms", "÷ ours int8", "SQNR, dB"]
-    head += ["of correction, dB"] * corrects + [f"{model.metric} (PyTorch {model.torch_metric:.4g})"]
+    head = ["converter", "precision", "MB", "median ms", "minimum ms", "÷ ours int8", "SQNR dB"]
+    head += ["of correction dB"] * corrects + [f"{model.metric} (PyTorch {model.torch_metric:.4g})"]
     body = []
     for m in rows:
         if m.failure is not None:
@@ -108,7 +111,7 @@ def _latency_table(model: ModelResult, runtime: str, label: str) -> _Rows:
         body.append(
             [
                 m.converter,
-                f"{m.precision}, {m.port_type} port" if m.precision == "int8" else m.precision,
+                f"{m.precision} ({m.port_type} in)" if m.precision == "int8" else m.precision,
                 f"{m.bytes / 1e6:.2f}",
                 _milliseconds(m.median_ns),
                 _milliseconds(m.minimum_ns),

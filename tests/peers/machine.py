@@ -20,14 +20,17 @@ _PROBE_SECONDS = 3.0
 
 
 class CpuWatch:
-    """Cores that everything but this process takes from now on; steal of a virtual machine's host counts."""
+    """Cores that others take from now on: neither this process nor its children, which count once they have ended.
+
+    What the host of a virtual machine steals counts.
+    """
 
     def __init__(self) -> None:
-        self._busy, self._own, self._clock = _busy_seconds(), time.process_time(), time.monotonic()
+        self._busy, self._own, self._clock = _busy_seconds(), _own_seconds(), time.monotonic()
 
     def foreign_cores(self) -> float:
         """Average since the watch began."""
-        busy, own = _busy_seconds() - self._busy, time.process_time() - self._own
+        busy, own = _busy_seconds() - self._busy, _own_seconds() - self._own
         return max(0.0, busy - own) / (time.monotonic() - self._clock)
 
 
@@ -50,6 +53,11 @@ def describe_machine() -> Machine:
         python=host.python,
         governor=host.governor or "none visible",
     )
+
+
+def _own_seconds() -> float:
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
 
 
 def _busy_seconds() -> float:

@@ -68,7 +68,7 @@ def run_peer(peer: Peer, python: Path, material: Path, output: Path) -> Conversi
 
 def run_cold(converter: str, makes: str, command: Sequence[str], log: Path) -> Conversion:
     """Run and time a converter in a fresh process; its words go to `log`."""
-    start = time.perf_counter()
+    start, cpu_start = time.perf_counter(), _cpu_seconds_of_children()
     environment = {**os.environ, **_QUIET}
     with log.open("w") as words:
         try:
@@ -78,8 +78,13 @@ def run_cold(converter: str, makes: str, command: Sequence[str], log: Path) -> C
             failure = f"exit code {child.returncode}" if child.returncode else None
         except subprocess.TimeoutExpired:
             failure = f"ended after {_TIMEOUT_S} s"
-    seconds = time.perf_counter() - start
+    seconds, cpu_seconds = time.perf_counter() - start, _cpu_seconds_of_children() - cpu_start
     if failure is not None:
         lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
         failure = f"{failure}: {lines[-1]}" if lines else failure
-    return Conversion(converter, makes, seconds, failure)
+    return Conversion(converter, makes, seconds, cpu_seconds, failure)
+
+
+def _cpu_seconds_of_children() -> float:
+    times = os.times()
+    return times.children_user + times.children_system

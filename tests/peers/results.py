@@ -9,11 +9,15 @@ __all__ = ["Bound", "Conversion", "DemoTimes", "Machine", "Measurement", "ModelR
 
 @dataclasses.dataclass(frozen=True)
 class Conversion:
-    """One converter on one model, in a fresh process; `failure` is the reason where it made nothing."""
+    """One converter on one model, in a fresh process; `failure` is the reason where it made nothing.
+
+    `seconds` is wall time, `cpu_seconds` what all its threads and children took.
+    """
 
     converter: str
     makes: str
     seconds: float
+    cpu_seconds: float
     failure: str | None = None
 
 
@@ -43,7 +47,7 @@ class Measurement:
 
 @dataclasses.dataclass(frozen=True)
 class ModelResult:
-    """One model by every converter; `foreign_cores` is what other processes took while the latencies were measured."""
+    """One model by every converter; `foreign_cores` is the most that others took, converting or timing."""
 
     model: str
     metric: str

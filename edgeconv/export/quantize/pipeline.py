@@ -10,7 +10,7 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes.common import NameFixPass
 
-from edgeconv.errors import DataError
+from edgeconv.errors import DataError, UsageError
 from edgeconv.export.calibrate import Statistics, check_sample
 from edgeconv.export.executor import Array
 from edgeconv.export.graph import constant_value, module_path
@@ -31,7 +31,7 @@ from edgeconv.export.quantize.validate import validate_qdq
 
 __all__ = ["quantize"]
 
-_MAX_CORRECTION_SAMPLES = 8  # four are as good as sixteen; each is held as the live tensors of both graphs
+_MAX_CORRECTION_SAMPLES = 4  # as good as sixteen; each is held as the live tensors of both graphs
 
 
 def quantize(
@@ -46,14 +46,16 @@ def quantize(
     Args:
         model: the fp32 graph: static shapes, every tensor and node named. Not changed.
         statistics: of at least `observed_tensors(model)`, collected on this graph.
-        samples: normalised calibration samples; the first 8 serve the bias correction.
+        samples: normalised calibration samples; the first 4 serve the sequential pass.
         scheme: what to quantise how.
 
     Raises:
+        UsageError: the scheme has a grid for an input that the graph does not have.
         DataError: a sample does not fit the inputs, or there is none.
         ExportError: weights that are not finite, missing statistics, or a Q/DQ graph that breaks its contract.
     """
     scheme = scheme or QuantisationScheme()
+    _check_input_names(model, scheme)
     reference = _with_unique_node_names(model)
     quantised = reference.clone()
     plan = plan_operations(quantised.graph)
@@ -70,6 +72,13 @@ def quantize(
         scheme.activations, scheme.ranges, scheme.bias_correction, statistics.samples, len(held), tensors, nodes
     )
     return QuantisationResult(quantised, recipe, _summary(recipe, quantised.graph))
+
+
+def _check_input_names(model: ir.Model, scheme: QuantisationScheme) -> None:
+    names = [str(value.name) for value in model.graph.inputs]
+    for name in scheme.input_grid:
+        if name not in names:
+            raise UsageError(f"There is a grid for {name!r}, which is no input of the graph.", f"Inputs: {names}.")
 
 
 def _with_unique_node_names(model: ir.Model) -> ir.Model:

@@ -15,6 +15,7 @@ import onnx_ir as ir
 
 from edgeconv.export.executor import Array, GraphStepper, Piece
 from edgeconv.export.graph import constant_value
+from edgeconv.export.quantize.rounding import round_weights
 from edgeconv.export.quantize.units import IntegerConstant, Unit, integer_constant, operator_units
 from edgeconv.export.quantize.weights import BIAS_LIMIT
 
@@ -50,7 +51,7 @@ class Refinement(Protocol):
 def run_sequential_pass(
     fp32: ir.Model, qdq: ir.Model, samples: Sequence[Mapping[str, Array]], refine: Refinement
 ) -> set[str]:
-    """Call `refine` on each layer of `qdq` in graph order.
+    """Round the weights of each layer of `qdq` anew, in graph order, and call `refine` on it.
 
     Args:
         fp32: the graph that was quantised; its nodes have the same names.
@@ -71,8 +72,10 @@ def run_sequential_pass(
     for unit in units:
         target = list(expected.step(fp32_pieces[unit]).values()) if unit in fp32_pieces else []
         first, *rest = pieces[unit]
-        result = computed.step(first)
+        if _bias(unit) is not None:
+            _round(unit.node, nodes[unit.node.name], computed.values)
         bias = _bias(unit)
+        result = computed.step(first)
         if bias is not None:
             layer = Layer(unit.node, bias, _bounds(unit), target[0], result[first.outputs[0]])
             if refine(layer):
@@ -106,6 +109,27 @@ def correct_bias(layer: Layer) -> bool:
     for result in layer.result:
         result += applied.reshape(shape)
     return bool((new != old).any())
+
+
+def _round(node: ir.Node, original: ir.Node, values: Mapping[str, Sequence[Array]]) -> None:
+    """Give `node` the weights of `round_weights`, and its bias the scale that follows from theirs."""
+    current, bias, weights = integer_constant(node, 1), integer_constant(node, 2), constant_value(original.inputs[1])
+    source = node.inputs[0].producer() if node.inputs[0] is not None else None
+    if current is None or bias is None or weights is None or source is None or source.op_type != "DequantizeLinear":
+        return
+    integers, scale, zero_point = source.inputs[0], constant_value(source.inputs[1]), constant_value(source.inputs[2])
+    if integers is None or scale is None or zero_point is None or len(current.value.uses()) > 1:
+        return
+    inputs = [(x.astype(np.float32) - np.float32(zero_point)) * scale for x in values[str(integers.name)]]
+    rounded = round_weights(node, weights, current, inputs)
+    if rounded is None:
+        return
+    bias_scales = (bias.scale * (rounded.scale / current.scale)).astype(np.float32)
+    bias_integers = np.rint(bias.integers.astype(np.float64) * bias.scale / bias_scales).astype(np.int32)
+    for index, values_of, scales in ((1, rounded.integers, rounded.scale), (2, bias_integers, bias_scales)):
+        dequantise = node.inputs[index].producer()  # type: ignore[union-attr]
+        for value, array in zip(dequantise.inputs[:2], (values_of, scales), strict=True):  # type: ignore[union-attr]
+            value.const_value = ir.tensor(array, name=value.name)  # type: ignore[union-attr]
 
 
 def _fp32_piece(unit: Unit, nodes: Mapping[str | None, ir.Node]) -> Piece:

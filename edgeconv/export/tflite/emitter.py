@@ -15,7 +15,6 @@ from edgeconv.export.tflite.tensors import Operation, Program, Quantiser, Tensor
 
 __all__ = ["Emitter", "Operand"]
 
-
 _NON_NEGATIVE_CODES = ("LOGISTIC", "RELU", "RELU6", "RELU_0_TO_1")
 _NON_NEGATIVE_ACTIVATIONS = (schema.ActivationFunctionType.RELU, schema.ActivationFunctionType.RELU6)
 

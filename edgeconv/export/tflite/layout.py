@@ -45,10 +45,9 @@ class Layout:
         """Stored dimensions of several ONNX axes, in the order of the axes."""
         return tuple(dim for axis in axes for dim in self.axes[axis])
 
-    def without(self, removed_axes: Iterable[int], stored_too: bool) -> Layout:
-        """Layout after axes are dropped; with `stored_too` their dimensions leave memory as well."""
-        removed = set(removed_axes)
-        gone = set(self.dims(removed)) if stored_too else set()
+    def without(self, removed: Sequence[int]) -> Layout:
+        """Layout after axes are dropped together with the dimensions that store them."""
+        gone = self.dims(removed)
         kept = [dims for axis, dims in enumerate(self.axes) if axis not in removed]
         return Layout(tuple(tuple(dim - sum(other < dim for other in gone) for dim in dims) for dims in kept))
 

@@ -18,6 +18,7 @@ __all__ = ["lower"]
 
 _UNKNOWN = "TFLite has no operator for it that the lowering knows"
 _ADVICE = "Replace the layer, or export for the other runtimes only."
+_FIRST_ONLY = "Use its first output only."
 
 
 def lower(model: ir.Model) -> Program:
@@ -96,8 +97,12 @@ class _Lowerer:
         if not op.int8:
             op.quantisers = tuple(None for _ in step.outputs)
         first_new = len(self._program.tensors)
-        results = lowering.lower(op)
-        for value, operand in zip(step.outputs, (results,) if isinstance(results, Operand) else results, strict=False):
+        lowered = lowering.lower(op)
+        results = (lowered,) if isinstance(lowered, Operand) else lowered
+        for index in range(len(results), len(step.outputs)):
+            if step.outputs[index] in used:
+                raise Refusal(f"its output {index} is read, which TFLite's operator does not have", _FIRST_ONLY)
+        for value, operand in zip(step.outputs, results, strict=False):
             if operand.tensor >= first_new:
                 self._program.tensors[operand.tensor].name = value.name or step.op_type
             self._define(value, operand)

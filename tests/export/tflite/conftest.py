@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import onnx_ir as ir
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from edgeconv.errors import UnsupportedOperatorError
 from edgeconv.export.tflite import TFLiteResult, to_tflite
 from edgeconv.runtimes.onnxruntime import import_onnxruntime
 
@@ -68,15 +70,20 @@ class Graph:
         self.initializers: list[onnx.TensorProto] = []
         self.inputs: list[onnx.ValueInfoProto] = []
         self.ports: list[tuple[str, X, Pair]] = []
+        self.weight_scale = np.ones(1, np.float32)
 
     def constant(self, array: npt.ArrayLike) -> str:
         name = f"c{len(self.initializers)}"
         self.initializers.append(numpy_helper.from_array(np.asarray(array), name))
         return name
 
-    def node(self, op_type: str, inputs: Sequence[str], outputs: int = 1, name: str = "", **attributes: Any) -> list[str]:
+    def node(
+        self, op_type: str, inputs: Sequence[str], outputs: int = 1, name: str = "", **attributes: Any
+    ) -> list[str]:
         names = [f"{op_type.lower()}{len(self.nodes)}_{index}" for index in range(outputs)]
-        self.nodes.append(helper.make_node(op_type, inputs, names, name=name or f"net/{op_type}_{len(self.nodes)}", **attributes))
+        self.nodes.append(
+            helper.make_node(op_type, inputs, names, name=name or f"net/{op_type}_{len(self.nodes)}", **attributes)
+        )
         return names
 
     def qdq(self, value: str, pair: Pair) -> str:
@@ -101,12 +108,12 @@ class Graph:
             return self.constant(spec if isinstance(spec, np.ndarray | np.generic | list) else spec.array)
         if isinstance(spec, W):
             axes = tuple(axis for axis in range(spec.array.ndim) if axis != spec.axis)
-            self.scale = (np.abs(spec.array).max(axis=axes) / 127).astype(np.float32)
+            self.weight_scale = (np.abs(spec.array).max(axis=axes) / 127).astype(np.float32)
             shape = [-1 if axis == spec.axis else 1 for axis in range(spec.array.ndim)]
-            integers = np.clip(np.rint(spec.array / self.scale.reshape(shape)), -127, 127).astype(np.int8)
-            return self.dequantised(integers, self.scale, np.zeros(len(self.scale), np.int8), spec.axis)
+            integers = np.clip(np.rint(spec.array / self.weight_scale.reshape(shape)), -127, 127).astype(np.int8)
+            return self.dequantised(integers, self.weight_scale, np.zeros(len(self.weight_scale), np.int8), spec.axis)
         if isinstance(spec, B):
-            scale = np.float32(self.ports[0][2][0]) * self.scale
+            scale = np.float32(self.ports[0][2][0]) * self.weight_scale
             scale = np.tile(scale, spec.array.size // scale.size)
             integers = np.rint(spec.array / scale).astype(np.int32)
             return self.dequantised(integers, scale, np.zeros(len(scale), np.int32))
@@ -156,7 +163,9 @@ def run_onnx(model: onnx.ModelProto, feeds: dict[str, npt.NDArray[Any]]) -> list
     return results
 
 
-def run_tflite(result: TFLiteResult, feeds: dict[str, npt.NDArray[Any]], xnnpack: bool = True) -> list[npt.NDArray[Any]]:
+def run_tflite(
+    result: TFLiteResult, feeds: dict[str, npt.NDArray[Any]], xnnpack: bool = True
+) -> list[npt.NDArray[Any]]:
     """Outputs in the axis order of ONNX, in the type of the file."""
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
@@ -174,6 +183,11 @@ def run_tflite(result: TFLiteResult, feeds: dict[str, npt.NDArray[Any]], xnnpack
         outputs[spec.port].transpose(0, 3, 1, 2) if spec.layout == "NHWC" else outputs[spec.port]
         for spec in result.outputs
     ]
+
+
+def normal(*shape: int) -> npt.NDArray[np.float32]:
+    """Normal numbers that depend on nothing but the shape."""
+    return np.random.default_rng(sum(shape)).normal(size=shape).astype(np.float32)
 
 
 def lower(model: onnx.ModelProto) -> TFLiteResult:
@@ -200,50 +214,72 @@ def check_float(op_type: str, *specs: Any, min_sqnr_db: float = 100.0, **options
 
 
 def check_int8(
-    op_type: str, *specs: Any, max_lsb: int = 1, calls: int = 2, share: Any = None, output: Any = None, **options: Any
+    op_type: str,
+    *specs: Any,
+    share: bool = False,
+    output: Pair | None = None,
+    delegates: Sequence[bool] = (True, False),
+    **options: Any,
 ) -> TFLiteResult:
     """Lower one Q/DQ operator and compare its integers with those of the reference, over the full range of int8.
 
     Args:
-        share: True for one quantiser on all data inputs and outputs.
+        share: one quantiser for all data inputs and outputs.
         output: quantiser of the output; by default the range that the operator really gives.
+        delegates: whether to run with XNNPACK, with the runtime's own kernels, or both.
     """
-    low, high = min(x.low for x in specs if isinstance(x, X)), max(x.high for x in specs if isinstance(x, X))
-    shared = quantiser_of(low, high) if share is True else share
+    activations = [spec for spec in specs if isinstance(spec, X)]
+    shared = quantiser_of(min(x.low for x in activations), max(x.high for x in activations)) if share else None
     if output is None and shared is None:
-        model, ports = make(op_type, specs, quantised=False, **options)
+        model, ports = make(op_type, specs, **options)
         random = np.random.default_rng(1)
-        ranges = [run_onnx(model, {n: random.uniform(x.low, x.high, x.shape).astype(np.float32) for n, x, _ in ports})]
-        output = quantiser_of(float(min(map(np.min, ranges[0]))), float(max(map(np.max, ranges[0]))))
+        results = run_onnx(model, {n: random.uniform(x.low, x.high, x.shape).astype(np.float32) for n, x, _ in ports})
+        output = quantiser_of(float(min(map(np.min, results))), float(max(map(np.max, results))))
     model, ports = make(op_type, specs, quantised=True, share=shared, output=output, **options)
     result = lower(model)
-    for xnnpack in (True, False):
-        random = np.random.default_rng(2)
-        for _ in range(calls):
-            integers = {name: random.integers(-128, 128, x.shape).astype(np.int8) for name, x, _ in ports}
-            feeds = {n: ((integers[n] - np.float32(z)) * np.float32(s)).astype(np.float32) for n, _, (s, z) in ports}
-            for spec, reference, actual in zip(
-                result.outputs, run_onnx(model, feeds), run_tflite(result, integers, xnnpack), strict=True
-            ):
-                assert actual.dtype == np.int8
-                wanted = np.rint(reference / np.float32(spec.scale)).astype(int) + spec.zero_point
-                worst = int(np.abs(wanted - actual.astype(int)).max())
-                assert worst <= max_lsb, f"{worst} LSB with{'' if xnnpack else 'out'} XNNPACK"
+    random = np.random.default_rng(2)
+    integers = {name: random.integers(-128, 128, x.shape).astype(np.int8) for name, x, _ in ports}
+    feeds = {n: ((integers[n] - np.float32(z)) * np.float32(s)).astype(np.float32) for n, _, (s, z) in ports}
+    expected = run_onnx(model, feeds)
+    for xnnpack in delegates:
+        for spec, reference, actual in zip(
+            result.outputs, expected, run_tflite(result, integers, xnnpack), strict=True
+        ):
+            assert actual.dtype == np.int8
+            wanted = np.rint(reference / np.float32(spec.scale)).astype(int) + spec.zero_point
+            worst = int(np.abs(wanted - actual.astype(int)).max())
+            assert worst <= 1, f"{worst} LSB with{'' if xnnpack else 'out'} XNNPACK"
     return result
 
 
+@pytest.fixture
+def refused() -> Callable[..., str]:
+    """The message with which a single operator is refused."""
+
+    def message(op_type: str, *specs: Any, **options: Any) -> str:
+        with pytest.raises(UnsupportedOperatorError) as error:
+            lower(make(op_type, specs, **options)[0])
+        return str(error.value)
+
+    return message
+
+
 @pytest.fixture(scope="session")
-def kit() -> Any:
-    """Everything above, for tests that cannot import this file."""
-    return _Kit()
-
-
-class _Kit:
-    X, W, B, C, Graph = X, W, B, C, Graph
-    make: Callable[..., Any] = staticmethod(make)
-    lower: Callable[..., Any] = staticmethod(lower)
-    run_onnx: Callable[..., Any] = staticmethod(run_onnx)
-    run_tflite: Callable[..., Any] = staticmethod(run_tflite)
-    sqnr_db: Callable[..., Any] = staticmethod(sqnr_db)
-    check_float: Callable[..., Any] = staticmethod(check_float)
-    check_int8: Callable[..., Any] = staticmethod(check_int8)
+def kit() -> SimpleNamespace:
+    """Everything above: modules of tests cannot import each other."""
+    return SimpleNamespace(
+        X=X,
+        W=W,
+        B=B,
+        C=C,
+        Graph=Graph,
+        check_float=check_float,
+        check_int8=check_int8,
+        lower=lower,
+        make=make,
+        normal=normal,
+        quantiser_of=quantiser_of,
+        run_onnx=run_onnx,
+        run_tflite=run_tflite,
+        sqnr_db=sqnr_db,
+    )

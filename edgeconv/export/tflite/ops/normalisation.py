@@ -31,8 +31,6 @@ def _batch_normalisation(op: Op) -> Operand:
 
 @lowers("LayerNormalization")
 def _layer_normalisation(op: Op) -> Operand:
-    if any(value.uses() for value in op.step.outputs[1:]):
-        op.refuse("it also returns mean and deviation", "Use the normalised values only.")
     x = op.operand(0)
     axes = range(op.attr("axis", -1) % len(x.shape), len(x.shape))
     normalised = _standardised(op, x, axes, op.attr("epsilon", 1e-5))

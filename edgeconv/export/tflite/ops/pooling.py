@@ -21,8 +21,6 @@ __all__: list[str] = []
 
 @lowers("MaxPool", data=slice(1))
 def _max_pool(op: Op) -> Operand:
-    if len(op.step.outputs) > 1 and op.step.outputs[1].uses():
-        op.refuse("it also returns the indices of the maxima", "Use the pooled values only.")
     x = lift(op, op.emitter.requantise(op.operand(0), op.quantiser), "a pool")
     window = _window(op)
     # Zero is as good as nothing among what is not negative, and delegates know PAD but not PADV2.

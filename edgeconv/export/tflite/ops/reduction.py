@@ -22,14 +22,12 @@ def reduce(
 ) -> Operand:
     """Reduction of `x` over ONNX `axes`, whatever its layout."""
     dims = sorted(x.layout.dims(axes))
-    shape = tuple(1 if axis in axes else size for axis, size in enumerate(x.shape))
-    layout = x.layout
-    if not keep:
-        shape = tuple(size for axis, size in enumerate(x.shape) if axis not in axes)
-        layout = layout.without(axes, stored_too=True)
-    if not dims:
-        return Operand(op.emitter.requantise(x, quantiser).tensor, shape, layout)
+    if all(x.shape[axis] == 1 for axis in axes):
+        shape = tuple(size for axis, size in enumerate(x.shape) if keep or axis not in axes)
+        return op.emitter.reshape(op.emitter.requantise(x, quantiser), shape)
     stored = [1 if dim in dims else size for dim, size in enumerate(op.emitter.stored(x))]
+    shape = tuple(1 if axis in axes else size for axis, size in enumerate(x.shape) if keep or axis not in axes)
+    layout = x.layout if keep else x.layout.without(axes)
     options = schema.ReducerOptionsT()
     options.keepDims = keep
     inputs = [x.tensor, op.emitter.constant(np.array(dims, np.int32), label="axes")]
