@@ -154,9 +154,8 @@ def _arguments(module: torch.nn.Module, example_inputs: Mapping[str, torch.Tenso
     missing = [name for name in required if name not in example_inputs]
     unknown = [name for name in example_inputs if name not in parameters]
     if missing or unknown:
-        problems = [f"no input for {_listed(missing)}"] * bool(missing) + [f"unknown {_listed(unknown)}"] * bool(
-            unknown
-        )
+        found = {"no input for": missing, "unknown": unknown}
+        problems = [f"{problem} {_listed(names)}" for problem, names in found.items() if names]
         raise ModelError(
             f"The inputs do not fit {type(module).__name__}.forward({', '.join(parameters)}): {'; '.join(problems)}.",
             "Give one --input-shape NAME=... for each parameter of forward.",

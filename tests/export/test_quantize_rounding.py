@@ -23,7 +23,7 @@ def _conv(groups: int = 1, stride: int = 1, dilation: int = 1, pads: tuple[int, 
 def _nearest(weights: np.ndarray) -> IntegerConstant:
     scale = (np.abs(weights).max(axis=(1, 2, 3)) / 127).astype(np.float32)
     integers = np.rint(weights / scale[:, None, None, None]).astype(np.int8)
-    return IntegerConstant(ir.Value(name="w"), integers, scale, 0)
+    return IntegerConstant(ir.Value(name="w"), ir.Value(name="s"), integers, scale, 0)
 
 
 def _errors(weights: np.ndarray, integers: np.ndarray, scale: np.ndarray, x: np.ndarray) -> np.ndarray:
@@ -70,7 +70,7 @@ def test_weights_on_the_grid_stay_as_they_are() -> None:
     rng = np.random.default_rng(0)
     integers = rng.integers(-127, 128, (4, 3, 3, 3)).astype(np.int8)
     integers[:, 0, 0, 0] = 127
-    current = IntegerConstant(ir.Value(name="w"), integers, np.full(4, 0.01, np.float32), 0)
+    current = IntegerConstant(ir.Value(name="w"), ir.Value(name="s"), integers, np.full(4, 0.01, np.float32), 0)
     weights = integers.astype(np.float32) * np.float32(0.01)
     rounded = round_weights(_conv(), weights, current, [_correlated(rng, 3)])
     assert rounded is not None

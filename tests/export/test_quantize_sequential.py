@@ -81,7 +81,9 @@ def test_the_pass_visits_layers_in_graph_order_with_the_integers_refined_so_far(
 def _layer(result: np.ndarray, target: np.ndarray, bounds: tuple[float, float] | None, scale: float = 1e-6) -> Layer:
     channels = result.shape[1]
     value = ir.Value(name="b", const_value=ir.tensor(np.zeros(channels, np.int32), name="b"))
-    bias = IntegerConstant(value, np.zeros(channels, np.int32), np.full(channels, scale, np.float32), 0)
+    bias = IntegerConstant(
+        value, ir.Value(name="scale"), np.zeros(channels, np.int32), np.full(channels, scale, np.float32), 0
+    )
     return Layer(ir.node("Conv", []), bias, bounds, [target], [result.copy()])
 
 

@@ -1,8 +1,8 @@
 """Integer weights that make up for each other's rounding on the inputs that a layer really gets.
 
 Rounding to nearest makes each weight's error least; what counts is the error of the weighted sum. With the covariance
-H of a layer's input patches it is ``e^T H e`` for the errors e of one output channel. The mean of the inputs is left out
-of H, because the bias correction that follows takes it away.
+H of a layer's input patches it is ``e^T H e`` for the errors e of one output channel. The mean of the inputs is left
+out of H, because the bias correction that follows takes it away.
 """
 
 from __future__ import annotations
@@ -86,11 +86,11 @@ def _best_scales(weights: _Floats, scales: _Floats, covariance: _Floats) -> _Flo
         cost = _cost(weights - _nearest(weights, candidate) * candidate[:, None], covariance)
         better = cost < least
         best[better], least[better] = candidate[better], cost[better]
-    return best.astype(np.float32).astype(np.float64)
+    return np.asarray(best.astype(np.float32), np.float64)
 
 
 def _nearest(weights: _Floats, scales: _Floats) -> _Floats:
-    return np.clip(np.rint(weights / scales[:, None]), -_LARGEST, _LARGEST)
+    return np.asarray(np.clip(np.rint(weights / scales[:, None]), -_LARGEST, _LARGEST), np.float64)
 
 
 def _spread(weights: _Floats, scales: _Floats, covariance: _Floats) -> _Floats:
@@ -104,9 +104,7 @@ def _spread(weights: _Floats, scales: _Floats, covariance: _Floats) -> _Floats:
         rounded[:, column] = np.clip(np.rint(left[:, column] / scales), -_LARGEST, _LARGEST)
         error = (left[:, column] - rounded[:, column] * scales) / factor[column, column]
         left[:, column + 1 :] -= np.outer(error, factor[column, column + 1 :])
-    result = np.empty_like(rounded)
-    result[:, order] = rounded
-    return result
+    return np.asarray(rounded[:, np.argsort(order)], np.float64)
 
 
 def _covariances(node: ir.Node, kernel: tuple[int, ...], groups: int, inputs: Sequence[Array]) -> list[_Floats]:

@@ -17,7 +17,7 @@ from edgeconv.export.executor import Array, GraphStepper, Piece
 from edgeconv.export.graph import constant_value
 from edgeconv.export.quantize.rounding import round_weights
 from edgeconv.export.quantize.units import IntegerConstant, Unit, integer_constant, operator_units
-from edgeconv.export.quantize.weights import BIAS_LIMIT
+from edgeconv.export.quantize.weights import BIAS_LIMIT, bias_scale
 
 __all__ = ["Layer", "Refinement", "correct_bias", "run_sequential_pass"]
 
@@ -104,7 +104,7 @@ def correct_bias(layer: Layer) -> bool:
     old = layer.bias.integers.astype(np.float64)
     new = np.rint(old + shift.astype(np.float64) / layer.bias.scale)
     new = np.where(np.abs(new) < BIAS_LIMIT, new, old)
-    layer.bias.value.const_value = ir.tensor(new.astype(np.int32), name=layer.bias.value.name)
+    layer.bias.store(new.astype(np.int32), layer.bias.scale)
     applied = ((new - old) * layer.bias.scale).astype(np.float32)
     for result in layer.result:
         result += applied.reshape(shape)
@@ -124,12 +124,9 @@ def _round(node: ir.Node, original: ir.Node, values: Mapping[str, Sequence[Array
     rounded = round_weights(node, weights, current, inputs)
     if rounded is None:
         return
-    bias_scales = (bias.scale * (rounded.scale / current.scale)).astype(np.float32)
-    bias_integers = np.rint(bias.integers.astype(np.float64) * bias.scale / bias_scales).astype(np.int32)
-    for index, values_of, scales in ((1, rounded.integers, rounded.scale), (2, bias_integers, bias_scales)):
-        dequantise = node.inputs[index].producer()  # type: ignore[union-attr]
-        for value, array in zip(dequantise.inputs[:2], (values_of, scales), strict=True):  # type: ignore[union-attr]
-            value.const_value = ir.tensor(array, name=value.name)  # type: ignore[union-attr]
+    scales = bias_scale(float(scale), rounded.scale, len(bias.integers))
+    current.store(rounded.integers, rounded.scale)
+    bias.store(np.rint(bias.integers.astype(np.float64) * bias.scale / scales).astype(np.int32), scales)
 
 
 def _fp32_piece(unit: Unit, nodes: Mapping[str | None, ir.Node]) -> Piece:

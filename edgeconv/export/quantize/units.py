@@ -36,12 +36,19 @@ class Unit:
 
 @dataclasses.dataclass(frozen=True)
 class IntegerConstant:
-    """Weights or a bias behind a DequantizeLinear: one scale for each entry of `axis`; `value` is the initialiser."""
+    """Weights or a bias behind a DequantizeLinear: one scale for each entry of `axis`; `value` and `scale_value` are
+    the initialisers."""
 
     value: ir.Value
+    scale_value: ir.Value
     integers: Array
     scale: Array
     axis: int
+
+    def store(self, integers: Array, scale: Array) -> None:
+        """Write other integers and scales into the graph."""
+        for value, array in ((self.value, integers), (self.scale_value, scale)):
+            value.const_value = ir.tensor(array, name=value.name)
 
 
 def integer_constant(node: ir.Node, index: int) -> IntegerConstant | None:
@@ -50,11 +57,11 @@ def integer_constant(node: ir.Node, index: int) -> IntegerConstant | None:
     producer = None if read is None else read.producer()
     if producer is None or producer.op_type != "DequantizeLinear" or "axis" not in producer.attributes:
         return None
-    value, axis = producer.inputs[0], producer.attributes["axis"].as_int()
-    integers, scale = constant_value(value), constant_value(producer.inputs[1])
-    if value is None or integers is None or scale is None:
+    (value, scale_value), axis = producer.inputs[:2], producer.attributes["axis"].as_int()
+    integers, scale = constant_value(value), constant_value(scale_value)
+    if value is None or scale_value is None or integers is None or scale is None:
         return None
-    return IntegerConstant(value, integers, scale, axis)
+    return IntegerConstant(value, scale_value, integers, scale, axis)
 
 
 def operator_units(graph: ir.Graph) -> list[Unit]:
