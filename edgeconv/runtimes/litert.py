@@ -73,7 +73,7 @@ class _Session:
     def run(self, inputs: List[Array]) -> List[Array]:
         """`set_tensor` copies in, `get_tensor` copies out."""
         interpreter = self._interpreter
-        for index, array in zip(self._inputs, inputs):  # noqa: B905 (Python 3.8)
+        for index, array in zip(self._inputs, inputs):
             interpreter.set_tensor(index, array)
         interpreter.invoke()
         return [interpreter.get_tensor(index) for index in self._outputs]

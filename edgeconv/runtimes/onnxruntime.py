@@ -74,7 +74,7 @@ class _Session:
 
     def run(self, inputs: List[Array]) -> List[Array]:
         """It reads the caller's arrays in place and returns new ones."""
-        feeds = dict(zip(self.input_names, inputs))  # noqa: B905 (Python 3.8)
+        feeds = dict(zip(self.input_names, inputs))
         outputs: List[Array] = self._run(self.output_names, feeds)
         return outputs
 

@@ -88,7 +88,7 @@ class _Session:
 
     def run(self, inputs: List[Array]) -> List[Array]:
         """Copied in, computed, copied out; `infer` by itself would copy through a dictionary, more slowly."""
-        for view, array in zip(self._inputs, inputs):  # noqa: B905 (Python 3.8)
+        for view, array in zip(self._inputs, inputs):
             view[...] = array
         self._infer(share_outputs=True)
         return [view.copy() for view in self._outputs]

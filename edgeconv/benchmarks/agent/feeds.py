@@ -49,7 +49,7 @@ def read_outputs(outputs: Sequence[Array], ports: Sequence[Port], specs: Sequenc
     """Dequantise and transpose what an artefact returned, in the order of `specs`, to float32 arrays of the ports."""
     by_name = {port.name: port for port in ports}
     arrays: Dict[str, Array] = {}
-    for array, spec in zip(outputs, specs):  # noqa: B905 (Python 3.8)
+    for array, spec in zip(outputs, specs):
         _check(array, spec.shape, f"Output {spec.name}")
         array = array if spec.scale is None else dequantise(array, spec)
         array = np.transpose(array, _TO_PORT[spec.layout]) if spec.layout in _TO_PORT else array

@@ -122,10 +122,10 @@ class _Lowerer:
         self._values[output] = self._emitter.requantise(self._values[source], quantiser)
 
     def _dequantise(self, step: Step) -> None:
-        source = step.inputs[0]
+        quantiser, source = self._activation_quantiser(step), step.inputs[0]
         if source not in self._values:
             raise Refusal("it reads integers that no QuantizeLinear made", "Quantise in the graph: inputs are float.")
-        if self._activation_quantiser(step) != self._emitter.quantiser(self._values[source]):
+        if quantiser != self._emitter.quantiser(self._values[source]):
             raise Refusal("its scale or zero point is not that of the QuantizeLinear", "Use one pair for both.")
         self._values[step.outputs[0]] = self._values[source]
 

@@ -67,7 +67,7 @@ def _leaky_relu(op: Op) -> Operand:
     return _leaky(op, op.attr("alpha", 0.01))
 
 
-@lowers("PRelu", data=slice(2))
+@lowers("PRelu", data=slice(2), int8_if=lambda op: op.per_tensor)
 def _prelu(op: Op) -> Operand:
     constant = op.constant(1)
     if constant is None:

@@ -33,6 +33,8 @@ _ROUNDING: dict[str, Callable[[_Floats], _Floats]] = {
 
 
 def _samples_in_int8(op: Op) -> bool:
+    # XNNPACK's int8 kernel is exact; the runtime's own rounds positions to 1/1024 of a step, so without XNNPACK factors
+    # that are no power of two can come out 2 or 3 steps of the quantiser off.
     source = op.input_quantiser(0)
     if op.attr("mode", "nearest") == "nearest":
         return True
