@@ -14,8 +14,8 @@ import onnx_ir as ir
 
 from edgeconv.errors import DataError, ExportError
 from edgeconv.export.executor import Array, open_session
-from edgeconv.export.graph import constant_value, describe
 from edgeconv.export.histogram import Histogram
+from edgeconv.graph import constant_value, describe
 
 __all__ = ["Statistics", "TensorStatistics", "check_sample", "collect_statistics", "with_outputs"]
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy.typing as npt
 import onnx_ir as ir
 
-from edgeconv.export.graph import to_bytes
+from edgeconv.graph import to_bytes
 from edgeconv.runtimes.onnxruntime import import_onnxruntime
 
 __all__ = ["Array", "GraphStepper", "Piece", "cut", "open_session"]

@@ -47,9 +47,9 @@ def inspect_model(
         EdgeconvError: as for an export.
     """
     progress("load")
-    from edgeconv.export.graph import static_shape
     from edgeconv.export.macs import count_macs, count_weights
     from edgeconv.export.subject import load_subject
+    from edgeconv.graph import static_shape
     from edgeconv.rewrite import FoldConstants
 
     subject = load_subject(ExportOptions(model, weights=weights, input_shapes=tuple(input_shape)))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import onnx_ir as ir
 
-from edgeconv.export.graph import constant_value, static_shape
+from edgeconv.graph import constant_value, static_shape
 
 __all__ = ["count_macs", "count_weights"]
 

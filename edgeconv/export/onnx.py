@@ -14,7 +14,8 @@ import onnx_ir as ir
 from onnx_ir.passes.common import InlinePass, RemoveInitializersFromInputsPass
 
 from edgeconv.errors import CheckpointError, ModelError, UsageError
-from edgeconv.export.graph import (
+from edgeconv.export.trace import first_line, trace, translate
+from edgeconv.graph import (
     IR_VERSION,
     MODULE_KEY,
     OPSET,
@@ -24,7 +25,6 @@ from edgeconv.export.graph import (
     restore_modules,
     unique_name,
 )
-from edgeconv.export.trace import first_line, trace, translate
 
 if TYPE_CHECKING:
     import torch

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import onnx_ir as ir
 
-from edgeconv.export.graph import static_shape
 from edgeconv.export.jobs import ConversionJob, ConvertedFile
+from edgeconv.graph import static_shape
 from edgeconv.manifest import TensorSpec
 
 __all__ = ["convert", "tensor_specs"]

@@ -17,9 +17,9 @@ from edgeconv.benchmarks.agent.feeds import make_inputs, order_specs, read_outpu
 from edgeconv.errors import ExportError
 from edgeconv.export.conversion import run_job
 from edgeconv.export.executor import Array
-from edgeconv.export.graph import constant_value, save_graph, static_shape
 from edgeconv.export.jobs import ConversionJob
 from edgeconv.export.reference import OperatorCase, ReferenceRunner, split_operators
+from edgeconv.graph import constant_value, save_graph, static_shape
 from edgeconv.manifest import Port
 from edgeconv.runtimes import get_runtime
 

@@ -124,7 +124,7 @@ def _wanted(profile: DeviceProfile, options: ExportOptions) -> list[tuple[str, s
 def _convert(
     profiles: list[DeviceProfile], options: ExportOptions, graphs: Graphs, models: Path, progress: Progress
 ) -> dict[tuple[str, str, str], Artifact | Failure]:
-    from edgeconv.export.graph import save_graph
+    from edgeconv.graph import save_graph
 
     sources = {_INT8: models / "source.int8.onnx", "float": models / "source.fp32.onnx"}
     save_graph(graphs.fp32, sources["float"])

@@ -10,8 +10,8 @@ import onnx_ir as ir
 
 from edgeconv.errors import ExportError
 from edgeconv.export.executor import Array, cut, open_session
-from edgeconv.export.graph import module_path
 from edgeconv.export.quantize.units import operator_units
+from edgeconv.graph import module_path
 
 __all__ = ["OperatorCase", "ReferenceRunner", "run_reference", "split_operators"]
 

@@ -7,7 +7,7 @@ import onnx_ir as ir
 from onnx_ir.passes.common import LiftConstantsToInitializersPass, RemoveUnusedNodesPass
 
 from edgeconv.errors import ExportError
-from edgeconv.export.graph import infer_shapes, non_finite_constants, restore_modules, static_shape
+from edgeconv.graph import infer_shapes, non_finite_constants, restore_modules, static_shape
 
 __all__ = ["simplify"]
 

@@ -122,9 +122,9 @@ def _module(loaded: LoadedModel, options: ExportOptions) -> _Handle:
 
 
 def _onnx(loaded: LoadedModel, options: ExportOptions) -> _Handle:
-    from edgeconv.export.graph import load_graph, static_shape
     from edgeconv.export.onnx import load_onnx, parse_input_shapes
     from edgeconv.export.reference import ReferenceRunner
+    from edgeconv.graph import load_graph, static_shape
 
     path = loaded.onnx_path
     if path is None:

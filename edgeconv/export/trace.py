@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import onnx_ir as ir
 
 from edgeconv.errors import ModelError
-from edgeconv.export.graph import OPSET
+from edgeconv.graph import OPSET
 
 if TYPE_CHECKING:
     import torch

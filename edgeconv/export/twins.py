@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from edgeconv.export.graph import constant_value
+from edgeconv.graph import constant_value
 
 __all__ = ["to_uint8"]
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from edgeconv.export.graph import constant_value
+from edgeconv.graph import constant_value
 
 __all__ = [
     "AffineLayer",

@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeconv.errors import ExportError
-from edgeconv.export.graph import to_bytes
+from edgeconv.graph import to_bytes
 from edgeconv.runtimes.onnxruntime import import_onnxruntime
 
 __all__ = ["Tensors", "evaluate"]

@@ -11,7 +11,7 @@ import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from edgeconv.errors import ExportError
-from edgeconv.export.graph import infer_shapes, static_shape
+from edgeconv.graph import infer_shapes, static_shape
 from edgeconv.rewrite._evaluate import Tensors, evaluate
 
 __all__ = ["Equivalence", "Rewrite", "RewriteReport", "RewriteResult", "run_rewrites"]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import onnx_ir as ir
 
-from edgeconv.export.graph import only_reader
+from edgeconv.graph import only_reader
 from edgeconv.rewrite._edit import AffineLayer, Array
 from edgeconv.rewrite._pass import Equivalence, RewriteResult
 

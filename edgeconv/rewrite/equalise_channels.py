@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 import numpy as np
 import onnx_ir as ir
 
-from edgeconv.export.graph import constant_value, only_reader
+from edgeconv.graph import constant_value, only_reader
 from edgeconv.rewrite._edit import AffineLayer, Array
 from edgeconv.rewrite._pass import Equivalence, RewriteResult
 from edgeconv.rewrite.equalise_bottlenecks import bottleneck

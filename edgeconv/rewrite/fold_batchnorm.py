@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import onnx_ir as ir
 
-from edgeconv.export.graph import constant_value, only_reader
+from edgeconv.graph import constant_value, only_reader
 from edgeconv.rewrite._edit import AffineLayer, Array, by_channel, constant_operand, substitute
 from edgeconv.rewrite._pass import Equivalence, RewriteResult
 

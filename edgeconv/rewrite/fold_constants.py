@@ -6,7 +6,7 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
-from edgeconv.export.graph import constant_value, infer_shapes, static_shape
+from edgeconv.graph import constant_value, infer_shapes, static_shape
 from edgeconv.rewrite._edit import add_constant, substitute
 from edgeconv.rewrite._evaluate import Tensors, evaluate
 from edgeconv.rewrite._pass import Equivalence, RewriteResult

@@ -6,7 +6,7 @@ import math
 
 import onnx_ir as ir
 
-from edgeconv.export.graph import only_reader, static_shape
+from edgeconv.graph import only_reader, static_shape
 from edgeconv.rewrite._edit import AffineLayer, ints
 from edgeconv.rewrite._pass import Equivalence, RewriteResult
 

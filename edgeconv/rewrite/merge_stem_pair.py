@@ -7,7 +7,7 @@ import math
 import numpy as np
 import onnx_ir as ir
 
-from edgeconv.export.graph import only_reader, static_shape
+from edgeconv.graph import only_reader, static_shape
 from edgeconv.rewrite._edit import AffineLayer, Array, ints
 from edgeconv.rewrite._pass import Equivalence, RewriteResult
 

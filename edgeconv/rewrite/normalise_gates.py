@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from edgeconv.export.graph import only_reader
+from edgeconv.graph import only_reader
 from edgeconv.rewrite._edit import AffineLayer, Array, by_channel, constant_operand, replace_constant, substitute
 from edgeconv.rewrite._pass import Equivalence, RewriteResult
 

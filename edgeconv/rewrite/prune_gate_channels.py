@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from edgeconv.export.graph import only_reader
+from edgeconv.graph import only_reader
 from edgeconv.rewrite._edit import AffineLayer, Array
 from edgeconv.rewrite._pass import Equivalence, RewriteResult
 from edgeconv.rewrite.normalise_gates import gate_of, gated_layer, replace_gate

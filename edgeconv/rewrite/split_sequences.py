@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from edgeconv.export.graph import constant_value, static_shape
+from edgeconv.graph import constant_value, static_shape
 from edgeconv.rewrite._edit import add_constant, substitute
 from edgeconv.rewrite._pass import Equivalence, RewriteResult
 

@@ -4,8 +4,8 @@ import onnx
 import onnx_ir as ir
 import pytest
 
-from edgeconv.export.graph import infer_shapes
 from edgeconv.export.macs import count_macs, count_weights
+from edgeconv.graph import infer_shapes
 
 
 def _node(signature: str, call: str) -> ir.Node:

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from edgeconv.errors import CheckpointError, EdgeconvError, ModelError, UsageError
-from edgeconv.export.graph import MODULE_KEY, static_shape, to_bytes
 from edgeconv.export.onnx import forward_parameters, load_onnx, parse_input_shapes, to_onnx
+from edgeconv.graph import MODULE_KEY, static_shape, to_bytes
 from edgeconv.rewrite import FoldConstants
 from edgeconv.rewrite._evaluate import evaluate
 

@@ -5,8 +5,8 @@ import onnx_ir as ir
 import pytest
 
 import edgeconv.export.onnxruntime as converter
-from edgeconv.export.graph import constant_value, infer_shapes, load_graph
 from edgeconv.export.operator_parity import check_operators
+from edgeconv.graph import constant_value, infer_shapes, load_graph
 
 RUNTIMES = ("onnxruntime", "litert", "openvino")
 

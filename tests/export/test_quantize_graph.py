@@ -9,7 +9,6 @@ import pytest
 
 from edgeconv.errors import DataError, ExportError, UsageError
 from edgeconv.export.calibrate import collect_statistics
-from edgeconv.export.graph import constant_value
 from edgeconv.export.quantize import (
     Grid,
     QuantisationResult,
@@ -20,6 +19,7 @@ from edgeconv.export.quantize import (
     validate_qdq,
 )
 from edgeconv.export.reference import run_reference
+from edgeconv.graph import constant_value
 
 Build = Callable[..., ir.Model]
 Sample = dict[str, np.ndarray]

@@ -7,11 +7,11 @@ import onnx_ir as ir
 import pytest
 
 from edgeconv.export.calibrate import collect_statistics
-from edgeconv.export.graph import constant_value
 from edgeconv.export.quantize import QuantisationScheme, observed_tensors, quantize
 from edgeconv.export.quantize.sequential import Layer, correct_bias, run_sequential_pass
 from edgeconv.export.quantize.units import IntegerConstant
 from edgeconv.export.reference import run_reference
+from edgeconv.graph import constant_value
 
 _RNG = np.random.default_rng(0)
 _TWO_LAYERS = """g (float[1,3,12,12] x, float[8,3,3,3] w, float[4,8,3,3] v) => (float[1,4,8,8] y) {

@@ -7,8 +7,8 @@ import onnx_ir as ir
 import pytest
 
 from edgeconv.errors import ExportError
-from edgeconv.export.graph import MODULE_KEY, static_shape
 from edgeconv.export.simplify import simplify
+from edgeconv.graph import MODULE_KEY, static_shape
 from edgeconv.rewrite._evaluate import evaluate
 
 Build = Callable[..., ir.Model]

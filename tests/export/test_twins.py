@@ -10,10 +10,10 @@ import onnx_ir as ir
 import pytest
 
 from edgeconv.export.calibrate import collect_statistics
-from edgeconv.export.graph import constant_value, to_bytes
 from edgeconv.export.quantize import QuantisationScheme, quantize, validate_qdq
 from edgeconv.export.reference import run_reference
 from edgeconv.export.twins import to_uint8
+from edgeconv.graph import constant_value, to_bytes
 from edgeconv.runtimes.onnxruntime import import_onnxruntime
 
 _RNG = np.random.default_rng(0)

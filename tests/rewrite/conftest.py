@@ -10,7 +10,7 @@ import onnx
 import onnx_ir as ir
 import pytest
 
-from edgeconv.export.graph import infer_shapes, static_shape
+from edgeconv.graph import infer_shapes, static_shape
 from edgeconv.rewrite import Rewrite, RewriteReport, run_rewrites
 from edgeconv.rewrite._evaluate import evaluate
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import onnx_ir as ir
 
-from edgeconv.export.graph import constant_value
+from edgeconv.graph import constant_value
 from edgeconv.rewrite import FoldConstants, RewriteReport
 
 Build = Callable[..., ir.Model]

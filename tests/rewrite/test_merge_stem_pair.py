@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from edgeconv.export.graph import constant_value, infer_shapes
+from edgeconv.graph import constant_value, infer_shapes
 from edgeconv.rewrite import MergeStemPair, RewriteReport, run_rewrites
 from edgeconv.rewrite._evaluate import evaluate
 

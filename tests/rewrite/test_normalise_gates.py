@@ -6,7 +6,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from edgeconv.export.graph import constant_value
+from edgeconv.graph import constant_value
 from edgeconv.rewrite import NormaliseGates, RewriteReport
 
 Build = Callable[..., ir.Model]

@@ -7,7 +7,7 @@ import onnx_ir as ir
 import pytest
 
 from edgeconv.errors import ExportError
-from edgeconv.export.graph import to_bytes
+from edgeconv.graph import to_bytes
 from edgeconv.rewrite import Equivalence, FoldBatchNorm, FoldConstants, RewriteResult, run_rewrites
 from edgeconv.rewrite._edit import AffineLayer
 

@@ -6,7 +6,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from edgeconv.export.graph import MODULE_KEY
+from edgeconv.graph import MODULE_KEY
 from edgeconv.rewrite import RewriteReport, TransposedConvToDepthToSpace
 
 Build = Callable[..., ir.Model]

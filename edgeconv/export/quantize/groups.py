@@ -15,12 +15,12 @@ import onnx_ir as ir
 
 from edgeconv.export.calibrate import Statistics
 from edgeconv.export.executor import Array
-from edgeconv.export.graph import constant_value
 from edgeconv.export.quantize.grid import Grid
 from edgeconv.export.quantize.operators import FIXED_OUTPUTS, Output
 from edgeconv.export.quantize.plan import Operation, Plan
 from edgeconv.export.quantize.ranges import range_estimator
 from edgeconv.export.quantize.scheme import QuantisationScheme
+from edgeconv.graph import constant_value
 
 __all__ = ["GridAssignment", "assign_grids"]
 

@@ -12,12 +12,12 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeconv.export.executor import Array
-from edgeconv.export.graph import constant_value, describe
 from edgeconv.export.quantize.grid import Grid
 from edgeconv.export.quantize.groups import GridAssignment
 from edgeconv.export.quantize.operators import Output, weight_axis
 from edgeconv.export.quantize.plan import Operation, Plan
 from edgeconv.export.quantize.weights import bias_scale, quantise_bias, quantise_weights
+from edgeconv.graph import constant_value, describe
 
 __all__ = ["insert_quantisers"]
 

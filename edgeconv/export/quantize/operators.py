@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import onnx_ir as ir
 
-from edgeconv.export.graph import constant_value
 from edgeconv.export.quantize.grid import Grid
+from edgeconv.graph import constant_value
 
 __all__ = ["FIXED_OUTPUTS", "OPERATORS", "OperatorRule", "Output", "float_reason", "is_fused_activation", "weight_axis"]
 

@@ -13,7 +13,6 @@ from onnx_ir.passes.common import NameFixPass
 from edgeconv.errors import DataError, UsageError
 from edgeconv.export.calibrate import Statistics, check_sample
 from edgeconv.export.executor import Array
-from edgeconv.export.graph import constant_value, module_path
 from edgeconv.export.macs import count_macs
 from edgeconv.export.quantize.groups import GridAssignment, assign_grids
 from edgeconv.export.quantize.insert import insert_quantisers
@@ -28,6 +27,7 @@ from edgeconv.export.quantize.scheme import (
 )
 from edgeconv.export.quantize.sequential import correct_bias, run_sequential_pass
 from edgeconv.export.quantize.validate import validate_qdq
+from edgeconv.graph import constant_value, module_path
 
 __all__ = ["quantize"]
 

@@ -14,10 +14,10 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeconv.export.executor import Array, GraphStepper, Piece
-from edgeconv.export.graph import constant_value
 from edgeconv.export.quantize.rounding import round_weights
 from edgeconv.export.quantize.units import IntegerConstant, Unit, integer_constant, operator_units
 from edgeconv.export.quantize.weights import BIAS_LIMIT, bias_scale
+from edgeconv.graph import constant_value
 
 __all__ = ["Layer", "Refinement", "correct_bias", "run_sequential_pass"]
 

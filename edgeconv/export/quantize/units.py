@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import onnx_ir as ir
 
 from edgeconv.export.executor import Array
-from edgeconv.export.graph import constant_value
 from edgeconv.export.quantize.operators import OPERATORS, is_fused_activation
+from edgeconv.graph import constant_value
 
 __all__ = ["IntegerConstant", "Unit", "integer_constant", "operator_units"]
 

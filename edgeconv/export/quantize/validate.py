@@ -9,10 +9,10 @@ import onnx_ir as ir
 
 from edgeconv.errors import ExportError
 from edgeconv.export.executor import Array
-from edgeconv.export.graph import constant_value, describe
 from edgeconv.export.quantize.operators import FIXED_OUTPUTS, OPERATORS, Output, weight_axis
 from edgeconv.export.quantize.units import Unit, integer_constant, operator_units
 from edgeconv.export.quantize.weights import BIAS_LIMIT, bias_scale
+from edgeconv.graph import constant_value, describe
 
 __all__ = ["validate_qdq"]
 

@@ -8,7 +8,7 @@ import onnx_ir as ir
 import pytest
 
 from edgeconv.errors import ExportError
-from edgeconv.export.graph import (
+from edgeconv.graph import (
     MODULE_KEY,
     constant_value,
     describe,
