@@ -1,14 +1,19 @@
-"""A bundle of a two-convolution network in all runtimes and precisions, made without the exporter."""
+"""Small ONNX graphs written as text, and a bundle of a two-convolution network made without the exporter."""
 
 from __future__ import annotations
 
 import dataclasses
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
+import onnx_ir as ir
 import pytest
+
+from edgeconv.graph import infer_shapes
 
 SHAPE = (1, 3, 24, 32)
 CASES = 3
@@ -31,6 +36,25 @@ class Tiny:
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         session = ort.InferenceSession(str(self.directory / name), options, providers=["CPUExecutionProvider"])
         return np.stack([session.run(None, {"x": x})[0] for x in inputs])
+
+
+def _build_graph(text: str, **constants: np.ndarray[Any, Any]) -> ir.Model:
+    """A static opset-18 graph; inputs that are named in `constants` become initialisers."""
+    proto = onnx.parser.parse_model(f'<ir_version: 10, opset_import: ["" : 18]> {text}')
+    for value in [value for value in proto.graph.input if value.name in constants]:
+        proto.graph.input.remove(value)
+        proto.graph.initializer.append(onnx.numpy_helper.from_array(constants[value.name], value.name))
+    for node in proto.graph.node:
+        node.name = node.name or f"{node.output[0]}/{node.op_type}"
+    onnx.checker.check_model(proto, full_check=True)
+    model = ir.from_proto(proto)
+    infer_shapes(model)
+    return model
+
+
+@pytest.fixture(scope="session")
+def build_graph() -> Callable[..., ir.Model]:
+    return _build_graph
 
 
 @pytest.fixture(scope="session")
