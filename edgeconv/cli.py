@@ -39,8 +39,9 @@ app = App(
     result_action="return_value",
 )
 
-for _verb in (quickstart, export, bench, check, compare, report, inspect, devices, train):
-    app.command(_verb)
+for _verb in (quickstart, export, bench, check, compare, report, inspect, train):
+    app.command(_verb, help_epilogue="")
+app.command(devices)
 app.register_install_completion_command(name="--install-completion")
 
 

@@ -11,7 +11,7 @@ from edgeconv.commands.terminal import Terminal
 
 __all__ = ["bench"]
 
-_Repeat = Parameter(negative="", consume_multiple=False)
+_Repeat = Parameter(negative="", consume_multiple=False, show_default=False)
 
 
 def bench(

@@ -12,7 +12,7 @@ from edgeconv.commands.terminal import EXIT_FAILED, Terminal
 __all__ = ["check"]
 
 
-def check(path: Path, /, *, json: Annotated[bool, Parameter(negative="")] = False) -> int:
+def check(path: Path, /, *, json: Annotated[bool, Parameter(negative="", show_default=False)] = False) -> int:
     """Judge a run record, or a bundle (which is run here first), by the tolerance class of each precision.
 
     Exit code 0 when everything is within its bounds, 1 when something is not, 2 for bad input.

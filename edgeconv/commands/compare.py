@@ -18,7 +18,7 @@ def compare(
     /,
     *,
     min_effect: float = 0.05,
-    json: Annotated[bool, Parameter(negative="")] = False,
+    json: Annotated[bool, Parameter(negative="", show_default=False)] = False,
 ) -> int:
     """Compare two run records: is the candidate faster, slower, the same, or can't one tell?
 

@@ -10,7 +10,12 @@ from edgeconv.commands.terminal import Terminal
 
 __all__ = ["app", "show"]
 
-app = App(name="devices", help="Device profiles: what a bundle for a device contains.", result_action="return_value")
+app = App(
+    name="devices",
+    help="Device profiles: what a bundle for a device contains.",
+    help_epilogue="",
+    result_action="return_value",
+)
 
 
 @app.default
@@ -30,7 +35,7 @@ def list_devices() -> int:
 
 
 @app.command
-def show(name: str, /, *, json: Annotated[bool, Parameter(negative="")] = False) -> int:
+def show(name: str, /, *, json: Annotated[bool, Parameter(negative="", show_default=False)] = False) -> int:
     """Show one profile.
 
     Parameters

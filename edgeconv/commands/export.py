@@ -12,8 +12,8 @@ from edgeconv.export.options import ExportOptions
 
 __all__ = ["export"]
 
-_Repeat = Parameter(negative="", consume_multiple=False)
-_Flag = Parameter(negative="")
+_Repeat = Parameter(negative="", consume_multiple=False, show_default=False)
+_Flag = Parameter(negative="", show_default=False)
 
 
 def export(
@@ -46,7 +46,7 @@ def export(
     model
         A built-in name (vessels, deblur, …), file.py:factory, package.module:factory, a .pt2 or an .onnx file.
     device
-        Device profile, by name or as a .toml file; repeat it for several. See `edgeconv devices`.
+        Device profile, by name or as a .toml file; repeat it for several. By default host; see `edgeconv devices`.
     weights
         Checkpoint: .safetensors, .pt or .pth. Without it the factory's own weights are used.
     input_shape

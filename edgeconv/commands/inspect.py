@@ -17,8 +17,8 @@ def inspect(
     /,
     *,
     weights: Path | None = None,
-    input_shape: Annotated[tuple[str, ...], Parameter(negative="", consume_multiple=False)] = (),
-    json: Annotated[bool, Parameter(negative="")] = False,
+    input_shape: Annotated[tuple[str, ...], Parameter(negative="", consume_multiple=False, show_default=False)] = (),
+    json: Annotated[bool, Parameter(negative="", show_default=False)] = False,
 ) -> int:
     """Show a model's operators as they will be exported: shapes, parameters and multiply-accumulates of each layer.
 

@@ -14,9 +14,12 @@ __all__ = ["quickstart"]
 
 def quickstart(
     *,
-    task: Annotated[tuple[str, ...], Parameter(negative="", consume_multiple=False)] = ("vessels", "deblur"),
+    task: Annotated[tuple[str, ...], Parameter(negative="", consume_multiple=False, show_default=False)] = (
+        "vessels",
+        "deblur",
+    ),
     output: Annotated[Path, Parameter(name=["--output", "-o"])] = Path("demo"),
-    force: Annotated[bool, Parameter(negative="")] = False,
+    force: Annotated[bool, Parameter(negative="", show_default=False)] = False,
 ) -> int:
     """Take the trained demo models the whole way: bundles, a benchmark on this machine, verdict and report.html.
 
@@ -25,7 +28,7 @@ def quickstart(
     Parameters
     ----------
     task
-        Built-in task; repeat for several.
+        Built-in task; repeat for several. By default vessels and deblur.
     output
         Folder for bundles, run records and report.
     force

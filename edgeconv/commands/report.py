@@ -15,7 +15,7 @@ __all__ = ["report"]
 def report(
     *runs: Path,
     output: Annotated[Path, Parameter(name=["--output", "-o"])] = Path("report.html"),
-    bundle: Annotated[tuple[Path, ...], Parameter(negative="", consume_multiple=False)] = (),
+    bundle: Annotated[tuple[Path, ...], Parameter(negative="", consume_multiple=False, show_default=False)] = (),
     format: Literal["html", "markdown"] = "html",  # noqa: A002 — the flag's name
 ) -> int:
     """Write one self-contained page about one or several runs; it needs no network to be read.

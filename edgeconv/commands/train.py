@@ -20,7 +20,7 @@ def train(
     seed: int = 0,
     output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
     device: str = "cpu",
-    without_gates: Annotated[bool, Parameter(negative="")] = False,
+    without_gates: Annotated[bool, Parameter(negative="", show_default=False)] = False,
 ) -> int:
     """Train a built-in task from nothing and write its checkpoint with the held-out metric beside it.
 

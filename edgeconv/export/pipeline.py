@@ -22,6 +22,7 @@ from edgeconv.export.options import BuiltBundle, ExportOptions, ExportResult
 from edgeconv.export.subject import Subject, load_subject
 from edgeconv.files import refuse_existing
 from edgeconv.manifest import Artifact, Failure, Manifest
+from edgeconv.parity.metrics import get_metric
 
 __all__ = ["Progress", "build_bundle"]
 
@@ -86,11 +87,14 @@ class _Stages:
 
 
 def _profiles(options: ExportOptions) -> list[DeviceProfile]:
+    """The profiles asked for; every other name in the options is checked as well."""
     if not options.devices:
         raise UsageError("No device was named.", "Use --device, for example --device raspberry-pi-5.")
     for runtime in options.runtimes:
         if runtime not in CONVERTERS:
             raise UsageError(f"No runtime is called {runtime!r}.", f"There are: {', '.join(CONVERTERS)}.")
+    if options.metric is not None:
+        get_metric(options.metric)
     return list({profile.name: profile for profile in map(load_profile, options.devices)}.values())
 
 

@@ -53,6 +53,18 @@ def not_a_module():
     return 3
 
 nothing = None
+
+class Two(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.mix = nn.Conv2d(5, 4, 3, padding=1)
+    def forward(self, image, prior):
+        y = self.mix(torch.cat([image, prior], 1))
+        return torch.relu(y), y.mean((2, 3))
+
+def two():
+    torch.manual_seed(1)
+    return Two()
 """
 
 
@@ -132,12 +144,16 @@ def test_export_bench_check_report_agree_on_the_fixed_names(here: Path, capsys: 
     assert run(["compare", "run.json", "run.json"]) == 0
 
 
-def _state(here: Path) -> dict[str, torch.Tensor]:
+def _module(here: Path) -> torch.nn.Module:
     namespace: dict[str, object] = {}
     exec((here / "net.py").read_text(), namespace)
     module = namespace["factory"]()  # type: ignore[operator]
     assert isinstance(module, torch.nn.Module)
-    return dict(module.state_dict())
+    return module
+
+
+def _state(here: Path) -> dict[str, torch.Tensor]:
+    return dict(_module(here).state_dict())
 
 
 def test_several_devices_share_one_export(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -169,6 +185,10 @@ def test_an_unknown_device_names_near_ones(
 
 def test_an_unknown_runtime_is_refused(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "litert" in refused(capsys, export("--runtime", "litertt", "-o", "out"), here)
+
+
+def test_an_unknown_metric_is_refused(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "dice" in refused(capsys, export("--metric", "dicee", "-o", "out"), here)
 
 
 def test_a_missing_checkpoint_is_refused(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -265,6 +285,42 @@ def test_without_calibration_int8_is_a_row_with_its_reason(here: Path, capsys: p
     (bundle,) = json.loads(capsys.readouterr().out)["bundles"]
     assert {f["precision"] for f in bundle["failures"]} == {"int8"}
     assert all("--calibration" in f["reason"] for f in bundle["failures"])
+
+
+def test_several_inputs_and_outputs_go_the_whole_way(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rng = np.random.default_rng(1)
+    arrays = {"image": rng.random((6, 3, 8, 12), np.float32), "prior": rng.random((6, 2, 8, 12), np.float32)}
+    np.savez(here / "two.npz", **arrays)
+    shapes = ["--input-shape", "prior=1x2x8x12", "--input-shape", "image=1x3x8x12"]
+    assert run(["export", "net.py:two", *shapes, "--calibration", "two.npz", "-o", "out", "--json"]) == 0
+    (bundle,) = json.loads(capsys.readouterr().out)["bundles"]
+    assert bundle["failures"] == []
+    assert run(["check", bundle["path"]]) == 0
+
+
+@pytest.mark.parametrize("suffix", ["pt2", "onnx"])
+def test_exported_programs_and_onnx_files_go_the_whole_way(
+    here: Path, capsys: pytest.CaptureFixture[str], suffix: str
+) -> None:
+    module, example = _module(here).eval(), (torch.zeros(1, 3, 16, 24),)
+    if suffix == "pt2":
+        torch.export.save(torch.export.export(module, example), here / "m.pt2")
+    else:
+        torch.onnx.export(module, example, here / "m.onnx", dynamo=True, verbose=False)
+    capsys.readouterr()
+    assert run(["export", f"m.{suffix}", "--calibration", "cal.npz", "-o", "out", "--json"]) == 0
+    (bundle,) = json.loads(capsys.readouterr().out)["bundles"]
+    assert bundle["failures"] == []
+    assert run(["check", bundle["path"]]) == 0
+
+
+def test_inspect_lists_the_layers(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["inspect", "net.py:factory", "--input-shape", "1x3x16x24", "--json"]) == 0
+    inspection = json.loads(capsys.readouterr().out)
+    assert inspection["parameters"] == 3 * 8 * 9 + 8 + 16 + 8 * 2 + 2
+    assert inspection["macs"] == (3 * 8 * 9 + 8 * 2) * 16 * 24
+    assert run(["inspect", "net.py:factory", "--input-shape", "1x3x16x24"]) == 0
+    assert "first/Conv" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("verb", ["bench", "check"])

@@ -25,7 +25,7 @@ from document import document, print_results
 from environments import MAIN, EnvironmentFailedError, ensure_environment, installed_versions
 from machine import QUIET_CORES, CpuWatch, describe_machine, foreign_cores_now
 from peers import PEERS, run_cold, run_peer
-from results import Conversion, Measurement, ModelResult, Results
+from results import Conversion, DemoTimes, Measurement, ModelResult, Results
 from rich.console import Console
 
 from edgeconv.bundles import load_bundle
@@ -54,30 +54,37 @@ def main() -> int:
         console.print(f"Other processes use {busy:.2f} cores: figures would be worth nothing. Wait, or use --anyway.")
         return 2
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:_CORES])
-    models = [_compare(model, output / model, pythons, broken, options.rounds) for model in options.models]
-    demo = None if options.no_demo else time_demo(output, options.install)
-    bounds = [bound for model in models for bound in bounds_of_model(model)]
-    bounds += [] if demo is None else bounds_of_demo(demo)
-    results = Results(
-        date=datetime.date.today().isoformat(),
-        rounds=options.rounds,
-        quiet=max([busy, *(model.foreign_cores for model in models)]) <= QUIET_CORES,
-        machine=describe_machine(),
-        versions={name: installed_versions(python) for name, python in pythons.items()},
-        models=models,
-        demo=demo,
-        bounds=bounds,
-    )
-    atomic_write_bytes(output / "results.json", json.dumps(dataclasses.asdict(results), indent=1).encode())
-    atomic_write_bytes(output / "measurements.md", document(results).encode())
+    versions = {name: installed_versions(python) for name, python in pythons.items()}
+    models: list[ModelResult] = []
+    for model in options.models:
+        models.append(_compare(model, output / model, pythons, broken, options.rounds))
+        results = _summarise(options.rounds, busy, versions, models, None)
+        _save(results, output)  # minutes lie between the models
+    if not options.no_demo:
+        results = _summarise(options.rounds, busy, versions, models, time_demo(output, options.install))
+        _save(results, output)
     print_results(results, console)
-    console.print(f"[green]✓[/] {output / 'results.json'}, {output / 'measurements.md'}", highlight=False)
     if results.quiet:
         atomic_write_bytes(options.document, document(results).encode())
         console.print(f"[green]✓[/] {options.document}", highlight=False)
     else:
-        console.print(f"The machine was busy: {options.document} is left as it was.")
+        console.print(f"The machine was busy: {options.document} is left as it was. See {output / 'measurements.md'}.")
     return 0 if all(bound.passed for bound in results.bounds) else 1
+
+
+def _summarise(
+    rounds: int, busy: float, versions: dict[str, dict[str, str]], models: list[ModelResult], demo: DemoTimes | None
+) -> Results:
+    bounds = [bound for model in models for bound in bounds_of_model(model)]
+    bounds += [] if demo is None else bounds_of_demo(demo)
+    quiet = max([busy, *(model.foreign_cores for model in models)]) <= QUIET_CORES
+    today = datetime.date.today().isoformat()
+    return Results(today, rounds, quiet, describe_machine(), versions, models, demo, bounds)
+
+
+def _save(results: Results, output: Path) -> None:
+    atomic_write_bytes(output / "results.json", json.dumps(dataclasses.asdict(results), indent=1).encode())
+    atomic_write_bytes(output / "measurements.md", document(results).encode())
 
 
 def _options() -> argparse.Namespace:
@@ -121,7 +128,7 @@ def _compare(model: str, directory: Path, pythons: dict[str, Path], broken: dict
                 conversion = Conversion(peer.name, f"{peer.runtime} int8", 0.0, 0.0, broken[peer.environment])
             else:
                 conversion = run_peer(peer, pythons[peer.environment], directory, path)
-        conversions.append(conversion)
+        conversions.append(_told(model, conversion))
         if conversion.failure is None:
             wanted.append(Measurement(peer.name, peer.runtime, "int8", str(path), _size(path)))
     foreign_converting = watch.foreign_cores()
@@ -150,10 +157,12 @@ def _export(model: str, directory: Path) -> tuple[list[Conversion], list[Measure
     with console.status(f"{model}: edgeconv"):
         log, bundles = directory / "edgeconv.log", directory / "bundles"
         shutil.rmtree(bundles, ignore_errors=True)  # so that a failing export leaves no older bundle to be measured
-        whole = run_cold(OURS, "all runtimes, all precisions", [*program, model, *rest, "-o", str(bundles)], log)
+        command = [*program, model, *rest, "-o", str(bundles)]
+        whole = _told(model, run_cold(OURS, "all runtimes, all precisions", command, log))
         data = ["--calibration", str(directory / "calibration.npy"), "--runtime", "litert"]
         single = [*program, str(plain), *data, *rest, "-o", str(directory / "litert")]
         alone = run_cold(_LITERT_ONLY, "litert fp32, int8", single, directory / "edgeconv-litert.log")
+        _told(model, alone)
     try:
         bundle = load_bundle(bundles / f"{model}-host")
     except EdgeconvError as error:
@@ -161,7 +170,15 @@ def _export(model: str, directory: Path) -> tuple[list[Conversion], list[Measure
     for artifact in bundle.manifest.artifacts:
         path = str(bundle.directory / artifact.path)
         wanted.append(Measurement(OURS, artifact.runtime, artifact.precision, path, artifact.total_bytes))
+    for failed in bundle.manifest.failures:
+        wanted.append(Measurement(OURS, failed.runtime, failed.precision, "", 0, failure=failed.reason))
     return [whole, alone], wanted
+
+
+def _told(model: str, conversion: Conversion) -> Conversion:
+    outcome = f"{conversion.seconds:.1f} s" if conversion.failure is None else f"failed: {conversion.failure}"
+    console.print(f"{model}: {conversion.converter}: {outcome}", highlight=False, markup=False)
+    return conversion
 
 
 def _measure(

@@ -7,7 +7,7 @@ import string
 from collections.abc import Iterator
 from pathlib import Path
 
-from bounds import OURS
+from bounds import OURS, int8_measurement, latency_ratio
 from machine import QUIET_CORES
 from results import Bound, DemoTimes, Machine, ModelResult, Results
 from rich.console import Console
@@ -30,6 +30,7 @@ _SHOWN_PACKAGES = (
     "nncf",
     "numpy",
 )
+_DIGITS = {"s": 2, "×": 3}  # behind the point
 _RUNTIMES = {"litert": "LiteRT", "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
 
 
@@ -41,7 +42,7 @@ class _Rows:
 
 
 def print_results(results: Results, console: Console) -> None:
-    """All tables, then what they say of the bounds."""
+    """All tables, then the bounds."""
     for rows in [*_model_tables(results), _bound_table(results)]:
         table = Table(title=rows.title, title_justify="left")
         for index, name in enumerate(rows.head):
@@ -98,7 +99,7 @@ def _model_tables(results: Results) -> Iterator[_Rows]:
 
 def _latency_table(model: ModelResult, runtime: str, label: str) -> _Rows:
     rows = [m for m in model.measurements if m.runtime == runtime]
-    ours = next((m.median_ns for m in rows if m.converter == OURS and m.precision == "int8"), None)
+    ours = int8_measurement(model, runtime, OURS)
     corrects = any(m.correction_sqnr_db is not None for m in rows)
     head = ["converter", "precision", "MB", "median ms", "minimum ms", "÷ ours int8", "SQNR dB"]
     head += ["of correction dB"] * corrects + [f"{model.metric} (PyTorch {model.torch_metric:.4g})"]
@@ -115,7 +116,7 @@ def _latency_table(model: ModelResult, runtime: str, label: str) -> _Rows:
                 f"{m.bytes / 1e6:.2f}",
                 _milliseconds(m.median_ns),
                 _milliseconds(m.minimum_ns),
-                f"{m.median_ns / ours:.2f}" if m.median_ns and ours else "",
+                f"{latency_ratio(m, ours)[0]:.2f}" if m.rounds_ns and ours else "",
                 *("" if value is None else f"{value:.1f}" for value in quality),
                 "" if m.metric is None else f"{m.metric:.4g}",
             ]
@@ -129,7 +130,7 @@ def _bound_table(results: Results) -> _Rows:
 
 
 def _bound_row(bound: Bound) -> list[str]:
-    measured = "no figure" if bound.value is None else f"{bound.value:.3g} {bound.unit}"
+    measured = "no figure" if bound.value is None else f"{bound.value:.{_DIGITS[bound.unit]}f} {bound.unit}"
     interval = "" if bound.interval is None else f"{bound.interval[0]:.3f} … {bound.interval[1]:.3f}"
     verdict = "met" if bound.passed else "missed"
     return [bound.model, bound.what, measured, interval, f"≤ {bound.limit:g} {bound.unit}", verdict]

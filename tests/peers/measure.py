@@ -36,6 +36,9 @@ def main(plan_path: Path, result_path: Path, rounds: int) -> None:
     done: list[Measurement] = []
     loaded: dict[int, Artefact] = {}
     for index, item in enumerate(wanted):
+        if item.failure is not None:
+            done.append(item)
+            continue
         try:
             loaded[index] = Artefact(item.runtime, Path(item.path))
             done.append(dataclasses.replace(item, **_quality(loaded[index], evaluation)))
