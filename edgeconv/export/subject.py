@@ -94,8 +94,9 @@ def _module(loaded: LoadedModel, options: ExportOptions) -> _Handle:
     if loaded.exported_program is not None:
         names, shapes = _program_shapes(loaded.exported_program)
         module = loaded.exported_program.module()
+        positional = len((loaded.exported_program.example_inputs or (names, {}))[0])
     elif loaded.module is not None:
-        module, shapes = loaded.module, {}
+        module, shapes, positional = loaded.module, {}, 0
         names = list(forward_parameters(module))
         if loaded.task is not None:
             shapes = {names[0]: tuple(loaded.task.input_shape)}
@@ -110,8 +111,11 @@ def _module(loaded: LoadedModel, options: ExportOptions) -> _Handle:
         )
 
     def run(inputs: Mapping[str, Array]) -> list[Array]:
-        with torch.inference_mode():
-            outputs = module(**{name: torch.from_numpy(np.ascontiguousarray(inputs[name])) for name in names})
+        tensors = {name: torch.from_numpy(np.ascontiguousarray(inputs[name])) for name in names}
+        with torch.inference_mode():  # an exported program takes its inputs just as it was given them when exported
+            outputs = module(
+                *(tensors[name] for name in names[:positional]), **{name: tensors[name] for name in names[positional:]}
+            )
         return [tensor.numpy() for tensor in _flatten(outputs)]
 
     def trace() -> ir.Model:
