@@ -9,9 +9,9 @@ import onnx_ir as ir
 import pytest
 
 from edgeconv import ExportOptions, build_bundle, check_parity, load_bundle, run_benchmark
+from edgeconv.benchmarks.agent.feeds import normalise
 from edgeconv.benchmarks.run import RunSettings
 from edgeconv.bundles import Bundle
-from edgeconv.export.data import normalise
 from edgeconv.export.operator_parity import check_operators
 from edgeconv.records import Result, RunRecord
 
@@ -89,7 +89,7 @@ def test_each_operator_fed_with_the_reference_s_integers_is_at_most_one_step_off
     bundle = bundles["raspberry-pi-5"]  # its ONNX file is the int8 graph that every other file is lowered from
     model = ir.load(bundle.directory / bundle.manifest.artifact("onnxruntime", "int8").path)
     (port,) = bundle.manifest.inputs
-    sample = {port.name: normalise(port, np.load(bundle.golden)[f"input.{port.name}"][0])}
+    sample = {port.name: normalise(np.load(bundle.golden)[f"input.{port.name}"][0], port)}
     rows = check_operators(model, [sample], [runtime])
     assert len(rows) >= 30
     assert [row for row in rows if not row.passed] == []

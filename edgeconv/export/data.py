@@ -1,7 +1,7 @@
 """Calibration and evaluation data: folders of images, `.npy`, `.npz`, or a function of the user's.
 
-Samples stay *raw* (8-bit images stay uint8): the normalisation is declared once, in the port, and applied by
-`normalise` here and by the runner on the device, never by the user.
+Samples stay *raw* (8-bit images stay uint8): the normalisation is declared once, in the port, and applied by the
+runner's own code, here as on the device, never by the user.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy.typing as npt
 from edgeconv.errors import DataError, EdgeconvError, UsageError
 from edgeconv.manifest import Normalisation, Port
 
-__all__ = ["TARGET_KEY", "Array", "Sample", "SampleSource", "input_ports", "normalise", "open_source", "split_source"]
+__all__ = ["TARGET_KEY", "Array", "Sample", "SampleSource", "input_ports", "open_source", "split_source"]
 
 Array = npt.NDArray[Any]
 Sample = dict[str, Array]
@@ -98,16 +98,6 @@ def input_ports(
         _port(name, shape, first[name].dtype if name in first else np.dtype(np.float32), mean, std)
         for name, shape in shapes.items()
     ]
-
-
-def normalise(port: Port, raw: Array) -> npt.NDArray[np.float32]:
-    """What the model is fed: ``(raw * scale - mean) / std`` in float32, per channel; the runner does the same."""
-    if port.normalisation is None:
-        return raw.astype(np.float32)
-    shape = (1, -1) + (1,) * (len(port.shape) - 2)
-    mean = np.asarray(port.normalisation.mean, np.float32).reshape(shape)
-    std = np.asarray(port.normalisation.std, np.float32).reshape(shape)
-    return np.asarray((raw.astype(np.float32) * np.float32(port.normalisation.scale) - mean) / std, np.float32)
 
 
 def _port(

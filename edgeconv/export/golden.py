@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
+from edgeconv.benchmarks.agent.feeds import normalise
 from edgeconv.errors import ModelError
-from edgeconv.export.data import TARGET_KEY, Array, Sample, normalise
+from edgeconv.export.data import TARGET_KEY, Array, Sample
 from edgeconv.manifest import Port
 
 __all__ = ["GoldenArrays", "Reference", "golden_arrays", "normalised"]
@@ -48,4 +49,4 @@ def golden_arrays(
 
 def normalised(sample: Sample, ports: Iterable[Port]) -> dict[str, Array]:
     """What the model is fed for `sample`, by port."""
-    return {port.name: normalise(port, sample[port.name]) for port in ports}
+    return {port.name: normalise(sample[port.name], port) for port in ports}

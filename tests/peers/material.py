@@ -17,7 +17,7 @@ import onnx
 import onnxsim
 import torch
 
-from edgeconv.export.data import normalise
+from edgeconv.benchmarks.agent.feeds import normalise
 from edgeconv.manifest import Port
 from edgeconv.models.loading import load_model
 from edgeconv.parity.metrics import get_metric
@@ -34,9 +34,9 @@ def main(model: str, directory: Path) -> None:
         sys.exit(f"{model} is no built-in task.")
     module.eval()
     port = Port("input", list(task.input_shape), "uint8", "NCHW", task.normalisation)
-    calibration = np.stack([normalise(port, image[None]) for image in task.calibration(_CALIBRATION_IMAGES)])
+    calibration = np.stack([normalise(image[None], port) for image in task.calibration(_CALIBRATION_IMAGES)])
     images, targets = task.evaluation(_EVALUATION_IMAGES)
-    evaluation = np.stack([normalise(port, image[None]) for image in images])
+    evaluation = np.stack([normalise(image[None], port) for image in images])
     with torch.inference_mode():
         outputs = np.stack([module(torch.from_numpy(sample)).numpy() for sample in evaluation])
     example = (torch.from_numpy(calibration[0]),)
