@@ -194,5 +194,5 @@ def read_manifest(directory: Path) -> Manifest:
                 f"{path} has schema version {found}, this edgeconv reads up to {SCHEMA_VERSION}.", "Update edgeconv."
             )
         return from_dict(Manifest, document)
-    except (json.JSONDecodeError, SchemaError) as error:
+    except (json.JSONDecodeError, RecursionError, SchemaError) as error:
         raise BundleError(f"{path} is damaged or foreign: {error}.", "Export the bundle again.") from error

@@ -157,7 +157,7 @@ def read_record(path: Path) -> RunRecord:
         document = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise RecordError(f"{path} cannot be read: {error}.") from error
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise RecordError(f"{path} is no run record: {error}.", "Was it cut off? Run the benchmark again.") from error
     found = document.get("schema_version") if isinstance(document, dict) else None
     if isinstance(found, int) and found > SCHEMA_VERSION:

@@ -82,3 +82,9 @@ def test_an_unknown_and_a_missing_key_are_named(tiny_bundle, document):
     write(tiny_bundle, document)
     with pytest.raises(BundleError, match=r"artifacts\[0\]: missing key 'sha256'"):
         read_manifest(tiny_bundle)
+
+
+def test_absurdly_nested_json_is_refused(tiny_bundle):
+    (tiny_bundle / "manifest.json").write_text("[" * 200_000)
+    with pytest.raises(BundleError):
+        read_manifest(tiny_bundle)

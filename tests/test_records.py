@@ -54,3 +54,9 @@ def test_a_mistyped_key_is_named(path):
     path.write_text(json.dumps(document))
     with pytest.raises(RecordError, match=r"host\.cpus: expected int, found str 'two'"):
         read_record(path)
+
+
+def test_absurdly_nested_json_is_refused(path):
+    path.write_text("[" * 200_000)
+    with pytest.raises(RecordError):
+        read_record(path)
