@@ -1,4 +1,4 @@
-"""A run record: every number with its evidence, schema version 1.
+"""A run record: every number with its evidence, schema version 2.
 
 Part of the device agent (it writes one `Result` for each artefact): Python 3.8, standard library only.
 """
@@ -11,33 +11,62 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional
 
 from edgeconv.errors import RecordError
+from edgeconv.manifest import Failure
 from edgeconv.schema import SchemaError, from_dict
 
 __all__ = [
     "SCHEMA_VERSION",
+    "DeviceState",
     "Drift",
     "DriftPart",
+    "Execution",
     "Host",
     "Latency",
+    "LayerDrift",
     "Memory",
     "Result",
     "RunRecord",
+    "StateSample",
     "TaskMetric",
+    "ToolSummary",
+    "Trial",
+    "Tuning",
+    "parse_record",
     "read_record",
 ]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class ToolSummary:
+    """What a tool that keeps no samples says of its latencies; it gives no percentile, so none is made up."""
+
+    tool: str
+    count: int
+    min_ns: int
+    max_ns: int
+    mean_ns: int
+    std_ns: int
 
 
 @dataclasses.dataclass(frozen=True)
 class Latency:
-    """Every timed inference in order, in nanoseconds; a percentile that the sample cannot support is None."""
+    """Every timed inference in order, in nanoseconds; a percentile that the sample cannot support is None.
+
+    `intervals` has the 99 % order-statistic confidence interval [low, high] of each percentile that is given, by its
+    name ("p50").  `rounds` has the number of timed samples of each fresh process, in order; they add up to all samples.
+    """
 
     samples: List[int]
     p50: Optional[int]
     p90: Optional[int]
     p99: Optional[int]
     warmup: List[int]
+    p95: Optional[int] = None
+    intervals: Dict[str, List[int]] = dataclasses.field(default_factory=dict)
+    rounds: List[int] = dataclasses.field(default_factory=list)
+    summary: Optional[ToolSummary] = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,12 +74,18 @@ class Memory:
     """Resident memory of the measuring process.
 
     `peak_rss_bytes` is VmHWM after load and inference; `baseline_rss_bytes` is VmRSS with the interpreter, numpy and
-    the runtime imported but no model loaded.  None: the system does not tell.
+    the runtime imported but no model loaded; `load_peak_rss_bytes` is VmHWM after the load alone.  PSS counts a page
+    shared by n processes as 1/n.  `mapped_model_bytes` are the pages of the model file itself that are mapped.
+    None: the system does not tell.
     """
 
     peak_rss_bytes: Optional[int]
     baseline_rss_bytes: Optional[int]
     method: str
+    load_peak_rss_bytes: Optional[int] = None
+    pss_bytes: Optional[int] = None
+    baseline_pss_bytes: Optional[int] = None
+    mapped_model_bytes: Optional[int] = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,8 +127,87 @@ class TaskMetric:
 
 
 @dataclasses.dataclass(frozen=True)
+class StateSample:
+    """One look at the device, `at_seconds` after the first one; a quantity that it does not tell is absent or None."""
+
+    at_seconds: float
+    load_average: Optional[float] = None
+    available_bytes: Optional[int] = None
+    frequencies_khz: Dict[str, int] = dataclasses.field(default_factory=dict)  # by cpufreq policy, or "cpu3"
+    temperatures_celsius: Dict[str, float] = dataclasses.field(default_factory=dict)
+    throttled: Optional[List[str]] = None  # what holds now, in words; [] nothing; None unknown
+    power_watts: Dict[str, float] = dataclasses.field(default_factory=dict)  # by rail
+
+
+@dataclasses.dataclass(frozen=True)
+class DeviceState:
+    """The device around and during a measurement: the first sample is from before it, the last from after it.
+
+    `others_cpu_share` is the part of the machine's processor time that other processes had.  `energy_joules` covers
+    the timed inferences, where the board has a power sensor.  `verdict`: "clean", "throttled", "busy" or "unknown".
+    """
+
+    governors: Dict[str, str]  # by cpufreq policy
+    power_mode: Optional[str]
+    affinity: List[int]
+    samples: List[StateSample]
+    others_cpu_share: Optional[float]
+    energy_joules: Optional[float]
+    verdict: str
+    reasons: List[str]
+    facts: Dict[str, str] = dataclasses.field(default_factory=dict)  # raw words worth keeping, e.g. throttled=0x50000
+
+
+@dataclasses.dataclass(frozen=True)
+class Execution:
+    """What was asked of a runtime and what it really did.
+
+    `operators` counts the executed operators by the provider, delegate or precision that ran them, where the runtime
+    tells; `share` is the part of them that ran as asked.
+    """
+
+    requested: str
+    used: str
+    operators: Dict[str, int] = dataclasses.field(default_factory=dict)
+    share: Optional[float] = None
+    precision: Optional[str] = None  # what the runtime computes floats in
+    threads: Optional[int] = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """One setting that tuning tried: median over `count` inferences."""
+
+    options: Dict[str, str]
+    median_ns: int
+    count: int
+    rung: int  # of successive halving, 0 the first
+
+
+@dataclasses.dataclass(frozen=True)
+class Tuning:
+    """The options that won, and everything that they beat."""
+
+    options: Dict[str, str]
+    trials: List[Trial]
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerDrift:
+    """SQNR of one operator's output against the Q/DQ reference, in dB (None: identical).
+
+    `alone_db` with the reference's own input, `cumulative_db` in the running network.
+    """
+
+    layer: str  # module path where it is known, else the tensor's name
+    operator: str
+    alone_db: Optional[float]
+    cumulative_db: Optional[float]
+
+
+@dataclasses.dataclass(frozen=True)
 class Result:
-    """One artefact measured in one fresh process."""
+    """One artefact, measured in fresh processes."""
 
     runtime: str
     precision: str
@@ -111,7 +225,13 @@ class Result:
     provider: Optional[str]
     threads: int
     evidence: Dict[str, str]  # what else the runtime tells: version, precision hint, delegate
-    state: Dict[str, Any] = dataclasses.field(default_factory=dict)  # device state before and after
+    state: Optional[DeviceState] = None
+    execution: Optional[Execution] = None
+    options: Dict[str, str] = dataclasses.field(default_factory=dict)  # of the runtime, as asked
+    mode: str = "steady"  # "steady" | "burst" | "sustained"
+    attempts: int = 1  # how often the measurement was made until it was steady or given up
+    tuning: Optional[Tuning] = None
+    layers: List[LayerDrift] = dataclasses.field(default_factory=list)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,6 +248,13 @@ class Host:
     python: str
     emulated: bool
     clock: str  # "wall" | "virtual"
+    board: Optional[str] = None
+    distribution: Optional[str] = None
+    libc: Optional[str] = None  # like "glibc 2.36"
+    page_bytes: Optional[int] = None
+    cpu_parts: List[str] = dataclasses.field(default_factory=list)  # one for each kind of core, like "Cortex-A76"
+    boot_id: Optional[str] = None
+    facts: Dict[str, str] = dataclasses.field(default_factory=dict)  # e.g. {"l4t": "R36.4.3", "android": "15"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,6 +272,10 @@ class RunRecord:
     device: str
     host: Host
     results: List[Result]
+    model_sha256: Optional[str] = None  # of the weights
+    tools: Dict[str, str] = dataclasses.field(default_factory=dict)  # versions of what made the artefacts
+    settings: Dict[str, float] = dataclasses.field(default_factory=dict)  # of the latency protocol
+    failures: List[Failure] = dataclasses.field(default_factory=list)  # artefacts that the export could not make
 
 
 def read_record(path: Path) -> RunRecord:
@@ -154,17 +285,39 @@ def read_record(path: Path) -> RunRecord:
         RecordError: no such file, no JSON, a newer schema, or a key is missing, unknown or mistyped.
     """
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise RecordError(f"{path} cannot be read: {error}.") from error
+    return parse_record(text, str(path))
+
+
+def parse_record(text: str, source: str) -> RunRecord:
+    """A run record from its JSON; `source` names it in errors.
+
+    Raises:
+        RecordError: no JSON, a newer schema, or a key is missing, unknown or mistyped.
+    """
+    try:
+        document = json.loads(text)
     except (json.JSONDecodeError, RecursionError) as error:
-        raise RecordError(f"{path} is no run record: {error}.", "Was it cut off? Run the benchmark again.") from error
+        raise RecordError(f"{source} is no run record: {error}.", "Was it cut off? Run the benchmark again.") from error
     found = document.get("schema_version") if isinstance(document, dict) else None
     if isinstance(found, int) and found > SCHEMA_VERSION:
         raise RecordError(
-            f"{path} has schema version {found}, this edgeconv reads up to {SCHEMA_VERSION}.", "Update edgeconv."
+            f"{source} has schema version {found}, this edgeconv reads up to {SCHEMA_VERSION}.", "Update edgeconv."
         )
+    if found == 1:
+        _upgrade(document)
     try:
         return from_dict(RunRecord, document)
     except SchemaError as error:
-        raise RecordError(f"{path} is no run record of ours: {error}.") from error
+        raise RecordError(f"{source} is no run record of ours: {error}.") from error
+
+
+def _upgrade(document: Dict[str, Any]) -> None:
+    """Version 1 kept the device's state as free-form JSON; it is dropped, everything else has the same names."""
+    document["schema_version"] = SCHEMA_VERSION
+    results = document.get("results")
+    for result in results if isinstance(results, list) else []:
+        if isinstance(result, dict):
+            result.pop("state", None)

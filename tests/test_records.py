@@ -60,3 +60,31 @@ def test_absurdly_nested_json_is_refused(path):
     path.write_text("[" * 200_000)
     with pytest.raises(RecordError):
         read_record(path)
+
+
+def test_a_record_of_version_1_is_read_without_its_free_form_state(path):
+    result = {
+        "runtime": "litert",
+        "precision": "int8",
+        "valid": True,
+        "invalid_reasons": [],
+        "artifact_sha256": "0",
+        "artifact_bytes": 1,
+        "import_ns": None,
+        "load_ns": None,
+        "first_inference_ns": None,
+        "drift": None,
+        "task": None,
+        "provider": None,
+        "threads": 1,
+        "evidence": {},
+        "state": {"before": {"load_average": 1.0}},
+        "latency_ns": {"samples": [5], "p50": None, "p90": None, "p99": None, "warmup": []},
+        "memory": {"peak_rss_bytes": 2, "baseline_rss_bytes": 1, "method": "m"},
+    }
+    document = {**json.loads(path.read_text()), "schema_version": 1, "results": [result]}
+    path.write_text(json.dumps(document))
+    record = read_record(path)
+    assert record.schema_version == SCHEMA_VERSION
+    assert record.results[0].state is None
+    assert record.results[0].latency_ns.samples == [5]

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import io
-import json
 import uuid
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -19,23 +16,22 @@ import numpy.typing as npt
 import edgeconv
 from edgeconv.benchmarks.agent.protocol import LatencyProtocol
 from edgeconv.benchmarks.drift import drift_of, golden_outputs
-from edgeconv.benchmarks.transports import Completed, Transport, open_transport
+from edgeconv.benchmarks.target_agent import TargetAgent
 from edgeconv.bundles import Bundle
-from edgeconv.errors import BundleError, DataError, DeviceError, UsageError
+from edgeconv.devices.transports import open_transport
+from edgeconv.errors import BundleError, DataError, UsageError
 from edgeconv.files import atomic_write_bytes
 from edgeconv.manifest import PRECISIONS, Artifact, Manifest
 from edgeconv.parity.metrics import get_metric
-from edgeconv.records import SCHEMA_VERSION, Host, Latency, Memory, Result, RunRecord, TaskMetric
+from edgeconv.records import SCHEMA_VERSION, Result, RunRecord, TaskMetric
 from edgeconv.runtimes import get_runtime
-from edgeconv.schema import SchemaError, from_dict, to_json
+from edgeconv.schema import to_json
 
 __all__ = ["Progress", "RunSettings", "run_benchmark", "write_record"]
 
 Progress = Callable[[int, int, str], None]
 _Golden = Mapping[str, npt.NDArray[Any]]
-_QUIET = {"ORT_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"}
 _DEFAULT_THREADS = 1  # on local:, so that figures of different machines can be set side by side
-_OVERHEAD_SECONDS = 240  # import, load and golden cases of a slow machine, on top of the timed part
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +82,7 @@ def run_benchmark(
     now = datetime.datetime.now(datetime.timezone.utc)
     results = []
     with closing(open_transport(target)) as transport:
-        agent = _Agent(transport, bundle, threads or _DEFAULT_THREADS, settings)
+        agent = TargetAgent(transport, bundle, threads or _DEFAULT_THREADS, settings)
         host = agent.host()
         for index, artifact in enumerate(artifacts):
             progress(index, len(artifacts), f"{artifact.runtime} {artifact.precision}")
@@ -111,54 +107,6 @@ def run_benchmark(
 def write_record(record: RunRecord, path: Path) -> None:
     """Write a run record as JSON, whole or not at all."""
     atomic_write_bytes(path, to_json(record).encode())
-
-
-class _Agent:
-    """The bundle's agent on a target."""
-
-    def __init__(self, transport: Transport, bundle: Bundle, threads: int, settings: RunSettings) -> None:
-        self._transport = transport
-        self._directory = transport.push(bundle.directory)
-        self._threads = threads
-        self._settings = settings
-        self._timeout_seconds = _OVERHEAD_SECONDS + settings.max_seconds * 2 + settings.warmup_seconds * 10
-
-    def host(self) -> Host:
-        """The machine that it runs on."""
-        done = self._run("host")
-        try:
-            return from_dict(Host, json.loads(done.stdout))
-        except (json.JSONDecodeError, SchemaError) as error:
-            raise DeviceError(
-                f"The bundle's agent does not run on the target: {_reason(done)}.",
-                "It needs Python 3.8 or later; the bundle's README says how to run it by hand.",
-            ) from error
-
-    def measure(self, artifact: Artifact) -> tuple[Result, dict[str, npt.NDArray[Any]]]:
-        """One artefact in a fresh process; the outputs are empty where it failed."""
-        stem = f"{self._transport.workspace}/{artifact.runtime}-{artifact.precision}"
-        result_path, outputs_path = f"{stem}.json", f"{stem}.npz"
-        done = self._run(
-            "run",
-            *("--bundle", self._directory, "--runtime", artifact.runtime, "--precision", artifact.precision),
-            *("--threads", str(self._threads), "--json", result_path, "--outputs", outputs_path),
-            *(f"--{name.replace('_', '-')}={value}" for name, value in dataclasses.asdict(self._settings).items()),
-        )
-        if done.returncode != 0:
-            return _failed(artifact, self._threads, self._words(done)), {}
-        try:
-            result = from_dict(Result, json.loads(self._transport.pull(result_path)))
-            with np.load(io.BytesIO(self._transport.pull(outputs_path)), allow_pickle=False) as arrays:
-                return result, dict(arrays)
-        except (SchemaError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-            return _failed(artifact, self._threads, f"the agent's result cannot be read: {error}"), {}
-
-    def _run(self, *arguments: str) -> Completed:
-        command = [self._transport.python, f"{self._directory}/agent.pyz", *arguments]
-        return self._transport.run(command, environment=_QUIET, timeout_seconds=self._timeout_seconds)
-
-    def _words(self, done: Completed) -> str:
-        return f"it took longer than {self._timeout_seconds:.0f} s" if done.returncode is None else _reason(done)
 
 
 def _select(bundle: Bundle, runtimes: Sequence[str] | None, precisions: Sequence[str] | None) -> list[Artifact]:
@@ -207,39 +155,3 @@ def _task(golden: _Golden, outputs: dict[str, npt.NDArray[Any]], manifest: Manif
     metric, port = get_metric(manifest.metric), manifest.outputs[0].name  # a task is judged by the first output
     torch, value = (metric(arrays[port], golden["target"]) for arrays in (golden_outputs(golden, "torch"), outputs))
     return TaskMetric(manifest.metric, torch, value)
-
-
-def _failed(artifact: Artifact, threads: int, reason: str) -> Result:
-    return Result(
-        runtime=artifact.runtime,
-        precision=artifact.precision,
-        valid=False,
-        invalid_reasons=[reason],
-        artifact_sha256=artifact.sha256,
-        artifact_bytes=artifact.total_bytes,
-        latency_ns=Latency([], None, None, None, []),
-        import_ns=None,
-        load_ns=None,
-        first_inference_ns=None,
-        memory=Memory(None, None, "not measured"),
-        drift=None,
-        task=None,
-        provider=None,
-        threads=threads,
-        evidence={},
-    )
-
-
-def _reason(done: Completed) -> str:
-    """Why the agent ended: its own line of JSON, else the signal, else the last line on standard error."""
-    lines = [line for line in done.stderr.splitlines() if line.strip()]
-    for line in reversed(lines):
-        try:
-            told = json.loads(line)
-        except json.JSONDecodeError:
-            continue
-        if isinstance(told, dict) and "error" in told:
-            return f"{told['error']} {told.get('hint', '')}".strip()
-    if done.returncode is not None and done.returncode < 0:
-        return f"the agent was killed by signal {-done.returncode}"
-    return lines[-1] if lines else f"the agent ended with exit code {done.returncode}"

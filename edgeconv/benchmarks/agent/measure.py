@@ -5,7 +5,6 @@ Part of the device agent: Python 3.8, numpy.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import os
 import time
@@ -88,11 +87,6 @@ def measure(
         provider=evidence.pop("provider"),
         threads=threads,
         evidence=evidence,
-        state={
-            "before": dataclasses.asdict(before),
-            "during": dataclasses.asdict(usage),
-            "after": dataclasses.asdict(after),
-        },
     )
     return result, outputs
 

@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 from edgeconv.benchmarks.report.columns import COLUMNS, Cell, Column, columns_of
 from edgeconv.benchmarks.report.host import Fact, host_facts, warnings_of
@@ -164,20 +163,6 @@ def _evidence(result: Result, bundle: Bundle | None) -> Iterator[Fact]:
         if artifact.sha256 == result.artifact_sha256:
             yield from (Fact(term, text) for term, text in artifact.facts.items())
     yield from (Fact(term, text) for term, text in result.evidence.items())
-    for term, value in result.state.items():
-        yield Fact(term, ", ".join(_flat(value)))
-
-
-def _flat(value: Any, name: str = "") -> Iterator[str]:
-    """A JSON value as "name value" pairs; what is unknown is left out."""
-    if isinstance(value, dict):
-        for key, item in value.items():
-            yield from _flat(item, key.replace("_", " "))
-    elif isinstance(value, list):
-        for item in value:
-            yield from _flat(item, name)
-    elif value is not None and value != "unknown":
-        yield f"{name} {value:,.10g}" if isinstance(value, (int, float)) else f"{name} {value}".strip()
 
 
 def _across(sections: Sequence[_Section]) -> Iterator[tuple[str, list[tuple[Series, Cell, Cell] | None]]]:

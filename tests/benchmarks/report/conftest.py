@@ -61,15 +61,6 @@ def result(
         provider={"onnxruntime": "CPUExecutionProvider", "litert": "XNNPACK"}.get(runtime, "CPU"),
         threads=1,
         evidence={"version": "1.31.1", "precision hint": "f32"},
-        state={
-            "before": {
-                "load_average": 0.3,
-                "temperatures_celsius": {"thermal_zone0 cpu": 41.2},
-                "throttled": "unknown",
-            },
-            "during": {"wall_ns": 2_000_000_000, "involuntary_switches": 12},
-            "after": {"load_average": None, "policies": [{"name": "policy0", "governor": "performance"}]},
-        },
     )
     return dataclasses.replace(built, **changes)
 
@@ -144,7 +135,6 @@ def empty_result() -> Result:
         drift=None,
         provider=None,
         evidence={},
-        state={},
     )
 
 

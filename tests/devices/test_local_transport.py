@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeconv.benchmarks.transports import open_transport
+from edgeconv.devices.transports import open_transport
 from edgeconv.errors import DeviceError
 
 
@@ -18,7 +18,7 @@ def local():
 
 
 def run(transport, code, **options):
-    return transport.run([transport.python, "-c", code], **{"environment": {}, "timeout_seconds": 30, **options})
+    return transport.run([*transport.python, "-c", code], **{"environment": {}, "timeout_seconds": 30, **options})
 
 
 def test_a_command_runs_in_the_workspace_with_the_environment_added(local):
@@ -59,7 +59,7 @@ def test_close_removes_the_workspace():
 
 
 def test_local_runs_with_this_python(local):
-    assert local.python == sys.executable
+    assert local.python == [sys.executable]
 
 
 @pytest.mark.parametrize(
