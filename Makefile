@@ -3,10 +3,11 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+PACKAGES := qemu-system-arm ipxe-qemu mmdebstrap e2fsprogs cpio zstd openssh-client openssh-server adb chromium
 
 export ORT_DISABLE_TELEMETRY := 1
 
-.PHONY: demo test test-all lint peers clean help
+.PHONY: demo test test-devices test-all tools lint peers clean help
 .DEFAULT_GOAL := help
 
 help:  ## show the targets
@@ -21,10 +22,21 @@ demo: $(STAMP)  ## trained demo models -> bundles -> measured on this machine ->
 	$(BIN)/edgeconv quickstart --force
 
 test: lint  ## style, types and the tests; less than 20 minutes on 2 cores
-	$(BIN)/python -m pytest -m 'not slow'
+	$(BIN)/python -m pytest -m 'not slow and not device and not browser'
 
-test-all: lint  ## also the slow tests
-	$(BIN)/python -m pytest
+test-devices: $(STAMP) tools  ## boards under QEMU, real sshd and adb, reports in a headless browser
+	EDGECONV_NO_SKIP=1 $(BIN)/python -m pytest -m '(device or browser) and not slow'
+
+test-all: lint tools  ## everything
+	EDGECONV_NO_SKIP=1 $(BIN)/python -m pytest
+
+tools:  ## install the system packages that the device tests need (Debian and Ubuntu)
+	@missing=$$(for package in $(PACKAGES); do \
+	  dpkg-query -W -f='$${Status}' $$package 2>/dev/null | grep -q 'ok installed' || echo $$package; done); \
+	if [ -z "$$missing" ]; then exit 0; \
+	elif [ "$$(id -u)" = 0 ]; then apt-get -q update && \
+	  DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends $$missing; \
+	else echo "install these first: sudo apt-get install" $$missing; exit 1; fi
 
 lint: $(STAMP)  ## ruff and mypy
 	$(BIN)/ruff check edgeconv tests
