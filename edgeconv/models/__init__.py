@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from edgeconv.models.coordgate_unet import CoordGateUNet
+from edgeconv.models.factorizer import Factorizer
 from edgeconv.models.loading import LoadedModel, load_model
 from edgeconv.models.macs import count_macs, count_parameters
 from edgeconv.models.registry import build_model, model_names, register
@@ -12,6 +13,7 @@ from edgeconv.models.unet import UNet
 
 __all__ = [
     "CoordGateUNet",
+    "Factorizer",
     "LoadedModel",
     "ResNet18",
     "SmallUNet",

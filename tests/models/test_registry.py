@@ -4,17 +4,18 @@ import pytest
 from torch import nn
 
 from edgeconv.errors import UsageError
-from edgeconv.models import CoordGateUNet, ResNet18, SmallUNet, UNet, build_model, model_names, register
+from edgeconv.models import CoordGateUNet, Factorizer, ResNet18, SmallUNet, UNet, build_model, model_names, register
 
 
 def test_built_in_networks_have_their_names() -> None:
-    assert model_names() == ["coordgate-unet", "sfconv-resnet18", "sfconv-unet", "small-unet"]
+    assert model_names() == ["coordgate-unet", "factorizer", "sfconv-resnet18", "sfconv-unet", "small-unet"]
 
 
 @pytest.mark.parametrize(
     ("name", "options", "kind"),
     [
         ("coordgate-unet", {"levels": 2, "height": 8, "width": 8}, CoordGateUNet),
+        ("factorizer", {"widths": (8,)}, Factorizer),
         ("sfconv-resnet18", {"rank_scale": 0.05}, ResNet18),
         ("sfconv-unet", {"rank_scale": 0.05}, UNet),
         ("small-unet", {"widths": (4, 8)}, SmallUNet),
@@ -30,7 +31,7 @@ def test_unknown_name_is_refused_with_the_near_ones() -> None:
 
 
 def test_name_unlike_any_is_refused_with_the_list() -> None:
-    with pytest.raises(UsageError, match="There are: coordgate-unet, sfconv-resnet18, sfconv-unet, small-unet"):
+    with pytest.raises(UsageError, match=f"There are: {', '.join(model_names())}"):
         build_model("zzz")
 
 
