@@ -12,6 +12,7 @@ import edgeconv
 from edgeconv.commands.bench import bench
 from edgeconv.commands.check import check
 from edgeconv.commands.compare import compare
+from edgeconv.commands.compress import compress
 from edgeconv.commands.devices import app as devices
 from edgeconv.commands.export import export
 from edgeconv.commands.inspect import inspect
@@ -39,7 +40,7 @@ app = App(
     result_action="return_value",
 )
 
-for _verb in (quickstart, export, bench, check, compare, report, inspect, train):
+for _verb in (quickstart, export, bench, check, compare, report, inspect, compress, train):
     app.command(_verb, help_epilogue="")
 app.command(devices)
 app.register_install_completion_command(name="--install-completion")

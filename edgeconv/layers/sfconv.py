@@ -119,6 +119,17 @@ class SFConv2d(nn.Module):
         Raises:
             UsageError: `conv` is grouped or pads with something else than zeros, or the rank is out of range.
         """
+        u, s, vh = torch.linalg.svd(unfold_kernel(conv.weight.detach().double()), full_matrices=False)
+        root = s[:rank].sqrt() if rank > 0 else s[:0]
+        return cls.from_factors(conv, u[:, :rank] * root, root[:, None] * vh[:rank], rank=rank)
+
+    @classmethod
+    def from_factors(cls, conv: nn.Conv2d, p: Tensor, q: Tensor, *, rank: int) -> SFConv2d:
+        """The layer with the geometry and bias of `conv` and the factors P (a * kH, r) and Q (r, b * kW).
+
+        Raises:
+            UsageError: `conv` is grouped or pads with something else than zeros, or the rank is out of range.
+        """
         if conv.padding_mode != "zeros":
             raise UsageError(
                 f"SFConv2d.from_conv: padding_mode is {conv.padding_mode!r}; only zeros separate exactly.",
@@ -137,9 +148,7 @@ class SFConv2d(nn.Module):
             device=conv.weight.device,
             dtype=conv.weight.dtype,
         )
-        u, s, vh = torch.linalg.svd(unfold_kernel(conv.weight.detach().double()), full_matrices=False)
-        root = s[:rank].sqrt()
-        factored._set_factors(u[:, :rank] * root, root[:, None] * vh[:rank])
+        factored._set_factors(p, q)
         if conv.bias is not None and factored.vertical.bias is not None:
             with torch.no_grad():
                 factored.vertical.bias.copy_(conv.bias)

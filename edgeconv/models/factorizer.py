@@ -95,7 +95,7 @@ class FactMixer(nn.Module):
         return self.out_proj(self.matricise.inverse(self.nmf(matrices)))  # type: ignore[no-any-return]
 
     def components(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Of every window: U (…, windows, d, R) over a head's channels, V (…, windows, positions, R) over its pixels."""
+        """Of every window: U (…, windows, d, R) over channels of a head, V (…, windows, positions, R) over pixels."""
         return self.nmf.factors(torch.relu(self.matricise(self.in_proj(x))))
 
 
