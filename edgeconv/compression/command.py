@@ -14,7 +14,7 @@ from edgeconv.errors import UsageError
 from edgeconv.export.data import input_ports, open_source
 from edgeconv.export.golden import normalised
 from edgeconv.export.onnx import forward_parameters, parse_input_shapes
-from edgeconv.files import atomic_write_bytes, refuse_existing
+from edgeconv.files import atomic_write_bytes
 from edgeconv.models.loading import LoadedModel, load_model
 
 __all__ = ["compress_model"]
@@ -49,7 +49,8 @@ def compress_model(
     path = output or Path(f"{loaded.name}-sfconv.pt2")
     if path.suffix != ".pt2":
         raise UsageError(f"The output {path} must end in .pt2.")
-    refuse_existing(path, force)
+    if path.exists() and not force:
+        raise UsageError(f"{path} exists already.", "Use --force to replace it, or name another with -o.")
     samples = _samples(loaded, input_shape, calibration, calibration_count)
     compressed, report = compress(
         loaded.module,
@@ -82,9 +83,10 @@ def _samples(
         raise UsageError(f"The shape of input {missing[0]!r} is not known.", "Give it: --input-shape 1x3x224x224.")
     if calibration is not None:
         raw = open_source(calibration, shapes).take(count)
-        ports = input_ports(raw, shapes, None, None)
-        return [tuple(torch.from_numpy(normalised(s, ports)[name]) for name in names) for s in raw]
-    if loaded.task is not None:
-        return [(torch.as_tensor(image)[None],) for image in loaded.task.calibration(count)]
-    generator = torch.Generator().manual_seed(0)
-    return [tuple(torch.randn(shapes[name], generator=generator) for name in names)]
+    elif loaded.task is not None:
+        raw = [{names[0]: image[None]} for image in loaded.task.calibration(count)]
+    else:
+        generator = torch.Generator().manual_seed(0)
+        return [tuple(torch.randn(shapes[name], generator=generator) for name in names)]
+    ports = input_ports(raw, shapes, None, None)
+    return [tuple(torch.from_numpy(normalised(s, ports)[name]) for name in names) for s in raw]

@@ -109,7 +109,8 @@ def compress(
         progress("fine-tune")
         finetune(compressed, model, samples, finetune_steps, sve_weight)
     progress("judge")
-    reports = [_report(layer, *chosen.get(layer.name, (None, None))) for layer in layers]
+    dense = "no rank below break-even keeps enough" if budget is None else "within the budget"
+    reports = [_report(layer, *chosen.get(layer.name, (None, None)), dense) for layer in layers]
     return compressed, CompressionReport(
         sum(p.numel() for p in model.parameters()),
         sum(p.numel() for p in compressed.parameters()),
@@ -173,14 +174,12 @@ def _replace(model: nn.Module, name: str, layer: nn.Module) -> None:
     setattr(model.get_submodule(parent), child, layer)
 
 
-def _report(layer: ConvLayer, found: _Decomposed | None, rank: int | None) -> LayerReport:
+def _report(layer: ConvLayer, found: _Decomposed | None, rank: int | None, dense: str) -> LayerReport:
     conv = layer.conv
     a, b, kernel_h, kernel_w = conv.weight.shape
     bias = a if conv.bias is not None else 0
     weights = conv.weight.numel() + bias
-    reason = layer.refusal
-    if not reason and rank is None:
-        reason = "no rank below break-even keeps enough, or the budget needs none"
+    reason = layer.refusal or (dense if rank is None else "")
     return LayerReport(
         layer.name,
         [a, b, kernel_h, kernel_w],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import heapq
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,7 +12,9 @@ import numpy.typing as npt
 
 from edgeconv.errors import UsageError
 
-__all__ = ["Spectrum", "ranks_by_budget", "ranks_by_energy"]
+__all__ = ["Spectrum", "distortion", "ranks_by_budget", "ranks_by_energy"]
+
+_LEAST_KEPT = 1e-12
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +58,7 @@ def ranks_by_energy(spectra: Sequence[Spectrum], energy: float, multiple: int = 
 def ranks_by_budget(spectra: Sequence[Spectrum], budget: float, multiple: int = 1) -> list[int | None]:
     """Ranks whose multiply-accumulates add up to at most `budget` of the dense ones, losing as little as possible.
 
-    Greedy: starting dense, the step that loses the least energy for each multiply-accumulate saved is taken next.
+    Greedy: starting dense, the step with the least distortion for each multiply-accumulate saved is taken next.
 
     Raises:
         UsageError: `budget` is not between 0 and 1, or cannot be met even at the lowest ranks.
@@ -84,18 +87,21 @@ def ranks_by_budget(spectra: Sequence[Spectrum], budget: float, multiple: int = 
     return [ladder[at] for ladder, at in zip(ladders, position, strict=True)]
 
 
-def _lost(spectrum: Spectrum, rank: int | None) -> float:
-    return 0.0 if rank is None else float(spectrum.lost[rank])
+def distortion(spectrum: Spectrum, rank: int | None) -> float:
+    """``-log`` of the share of energy kept: what a chain of layers keeps is about the product of what each keeps."""
+    return 0.0 if rank is None else -math.log(max(1 - float(spectrum.lost[rank]), _LEAST_KEPT))
 
 
 def _push(queue: list[tuple[float, int]], spectrum: Spectrum, ladder: list[int | None], at: int, index: int) -> None:
     if at + 1 < len(ladder):
         saved = spectrum.macs(ladder[at]) - spectrum.macs(ladder[at + 1])
-        heapq.heappush(queue, ((_lost(spectrum, ladder[at + 1]) - _lost(spectrum, ladder[at])) / saved, index))
+        heapq.heappush(
+            queue, ((distortion(spectrum, ladder[at + 1]) - distortion(spectrum, ladder[at])) / saved, index)
+        )
 
 
 def _hull(spectrum: Spectrum, multiple: int) -> list[int]:
-    """The ranks on the lower convex hull of energy lost against work saved: on it greedy steps are optimal."""
+    """The ranks on the lower convex hull of distortion against work saved: on it greedy steps are optimal."""
     hull: list[int | None] = [None]
     for rank in spectrum.allowed(multiple):
         while len(hull) > 1 and _slope(spectrum, hull[-2], hull[-1]) >= _slope(spectrum, hull[-1], rank):
@@ -106,4 +112,4 @@ def _hull(spectrum: Spectrum, multiple: int) -> list[int]:
 
 def _slope(spectrum: Spectrum, start: int | None, end: int | None) -> float:
     saved = spectrum.macs(start) - spectrum.macs(end)
-    return (_lost(spectrum, end) - _lost(spectrum, start)) / max(saved, 1)
+    return (distortion(spectrum, end) - distortion(spectrum, start)) / max(saved, 1)
