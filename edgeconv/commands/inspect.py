@@ -18,11 +18,14 @@ def inspect(
     *,
     weights: Path | None = None,
     input_shape: Annotated[tuple[str, ...], Parameter(negative="", consume_multiple=False, show_default=False)] = (),
+    schemes: Annotated[bool, Parameter(negative="", show_default=False)] = False,
+    share: float = 0.25,
     json: Annotated[bool, Parameter(negative="", show_default=False)] = False,
 ) -> int:
     """Show a model's operators as they will be exported: shapes, parameters and multiply-accumulates of each layer.
 
-    Example: `edgeconv inspect vessels`, or `edgeconv inspect net.py:factory --input-shape 1x3x160x224`.
+    Examples: `edgeconv inspect vessels`, or `edgeconv inspect net.py:factory --input-shape 1x3x160x224`;
+    `edgeconv inspect net.py:factory --schemes --share 0.25` for what factorising each convolution would lose.
 
     Parameters
     ----------
@@ -32,16 +35,39 @@ def inspect(
         As for `edgeconv export`.
     input_shape
         As for `edgeconv export`.
+    schemes
+        Instead, fit every factorisation scheme to every convolution and show the error of its kernel.
+    share
+        With --schemes: the share of a layer's weights that each scheme may use.
     json
         Print the rows as JSON.
     """
+    terminal = Terminal(json)
+    if schemes:
+        return _schemes(model, weights, share, terminal, json)
     from edgeconv.export.inspection import inspect_model, layers_table
 
-    terminal = Terminal(json)
     with terminal.stages("inspect") as progress:
         inspection = inspect_model(model, weights, input_shape, progress)
     if json:
         terminal.print_json(inspection)
     else:
         terminal.console.print(layers_table(inspection))
+    return 0
+
+
+def _schemes(model: str, weights: Path | None, share: float, terminal: Terminal, json: bool) -> int:
+    from edgeconv.compression.schemes import SchemeTable, compare_schemes, schemes_table
+    from edgeconv.errors import UsageError
+    from edgeconv.models.loading import load_model
+
+    loaded = load_model(model, weights)
+    if loaded.module is None:
+        raise UsageError(f"{model} is a traced graph; --schemes needs the module.", "Give file.py:factory.")
+    with terminal.steps("fit") as progress:
+        table = SchemeTable(loaded.name, share, compare_schemes(loaded.module, share, progress))
+    if json:
+        terminal.print_json(table)
+    else:
+        terminal.console.print(schemes_table(table))
     return 0

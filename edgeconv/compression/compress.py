@@ -102,15 +102,18 @@ def compress(
     )
     compressed = copy.deepcopy(model)
     chosen = {d.layer.name: (d, rank) for d, rank in zip(decomposed, ranks, strict=True)}
-    for name, (found, rank) in chosen.items():
-        if rank is not None:
-            _replace(compressed, name, found.factored(rank))
+    for name, (kernel, chosen_rank) in chosen.items():
+        if chosen_rank is not None:
+            _replace(compressed, name, kernel.factored(chosen_rank))
     if finetune_steps:
         progress("fine-tune")
         finetune(compressed, model, samples, finetune_steps, sve_weight)
     progress("judge")
     dense = "no rank below break-even keeps enough" if budget is None else "within the budget"
-    reports = [_report(layer, *chosen.get(layer.name, (None, None)), dense) for layer in layers]
+    reports = []
+    for layer in layers:
+        found, rank = chosen.get(layer.name, (None, None))
+        reports.append(_report(layer, found, rank, dense))
     return compressed, CompressionReport(
         sum(p.numel() for p in model.parameters()),
         sum(p.numel() for p in compressed.parameters()),

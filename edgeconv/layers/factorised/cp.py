@@ -11,8 +11,8 @@ from edgeconv.layers.factorised.base import ConvShape, Factorised, check_rank, c
 
 __all__ = ["CpConv"]
 
-_SWEEPS = 200
-_SETTLED = 1e-9  # relative change of the error from one sweep to the next
+_SWEEPS = 100
+_SETTLED = 1e-6  # relative change of the error from one sweep to the next
 _RIDGE = 1e-9  # of the largest Gram entry: columns of a CP model may become parallel
 
 

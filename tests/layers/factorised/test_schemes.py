@@ -47,7 +47,7 @@ def images(channels=4):
 
 
 def error(factored, conv):
-    return float((factored.merge().weight - conv.weight).norm() / conv.weight.norm())
+    return float((factored.merge().weight - conv.weight).detach().norm() / conv.weight.norm())
 
 
 def count(module):
