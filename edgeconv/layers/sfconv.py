@@ -112,6 +112,19 @@ class SFConv2d(nn.Module):
         if self.vertical.bias is not None:
             nn.init.zeros_(self.vertical.bias)
 
+    def spectral_init(self, generator: torch.Generator | None = None) -> SFConv2d:
+        """The factors of a He-initialised dense kernel: ``P = U_r sqrt(S_r)``, ``Q = sqrt(S_r) V_r^T``.
+
+        Khodak et al. 2021; unlike `reset_parameters`, the product starts as the best rank-r part of a dense layer.
+        """
+        shape = (self.out_channels, self.in_channels, *self.kernel_size)
+        deviation = math.sqrt(2 / (shape[1] * shape[2] * shape[3]))
+        kernel = torch.randn(shape, dtype=torch.float64, generator=generator) * deviation
+        u, s, vh = torch.linalg.svd(unfold_kernel(kernel), full_matrices=False)
+        root = s[: self.rank].sqrt()
+        self._set_factors(u[:, : self.rank] * root, root[:, None] * vh[: self.rank])
+        return self
+
     @classmethod
     def from_conv(cls, conv: nn.Conv2d, rank: int) -> SFConv2d:
         """The best layer of this rank for a dense one: truncated SVD of the unfolded kernel, halves of equal norm.
@@ -183,12 +196,17 @@ class SFConv2d(nn.Module):
         """(N, b, H, W) to (N, a, H', W')."""
         return self.vertical(self.horizontal(x))  # type: ignore[no-any-return]
 
-    def _set_factors(self, p: Tensor, q: Tensor) -> None:
+    def unfactored(self, p: Tensor, q: Tensor) -> tuple[Tensor, Tensor]:
+        """Matrices of the shapes of P and Q as weights of `vertical` and `horizontal`: the inverse of `factors`."""
         kernel_h, kernel_w = self.kernel_size
         vertical = p.reshape(self.out_channels, kernel_h, self.rank).permute(0, 2, 1).unsqueeze(3)
+        return vertical, q.reshape(self.rank, self.in_channels, 1, kernel_w)
+
+    def _set_factors(self, p: Tensor, q: Tensor) -> None:
+        vertical, horizontal = self.unfactored(p, q)
         with torch.no_grad():
             self.vertical.weight.copy_(vertical)
-            self.horizontal.weight.copy_(q.reshape(self.rank, self.in_channels, 1, kernel_w))
+            self.horizontal.weight.copy_(horizontal)
 
 
 def unfold_kernel(weight: Tensor) -> Tensor:

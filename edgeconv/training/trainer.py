@@ -21,6 +21,7 @@ from edgeconv.layers.sve import sve_loss
 from edgeconv.manifest import Normalisation
 from edgeconv.models.checkpoint import load_weights
 from edgeconv.parity.metrics import get_metric
+from edgeconv.training.regularisers import weight_at
 from edgeconv.training.tasks import Recipe, Task
 from edgeconv.training.tasks.base import sample_rng
 
@@ -143,7 +144,7 @@ def _fit(
             outputs = model(x)
         loss = task.loss(outputs.float(), torch.from_numpy(targets).to(device))
         if recipe.sve_weight:
-            loss = loss + recipe.sve_weight * sve_loss(model)
+            loss = loss + weight_at(step, recipe.steps, recipe.sve_weight, recipe.sve_schedule) * sve_loss(model)
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(model.parameters(), _GRADIENT_NORM)

@@ -35,6 +35,7 @@ class Recipe:
     weight_decay: float
     sve_weight: float  # lambda of the singular-value-equalisation loss; 0 leaves it out
     bfloat16: bool  # convolutions in bfloat16 during training (weights, loss and evaluation stay float32)
+    sve_schedule: str = "constant"  # of that lambda, see `regularisers.weight_at`
 
 
 class Task(Protocol):
