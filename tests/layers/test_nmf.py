@@ -46,7 +46,7 @@ def test_the_convergence_table(solver, rank):
 
     def mean_excess(steps):
         errors = []
-        seeds = range(4 if steps < 20 else 1)  # of the random start, which only the early steps remember
+        seeds = range(4 if steps <= 20 else 1)  # of the random start, which only the early steps remember
         for seed in seeds:
             approximation = NMF(8, 512, rank, iterations=steps, solver=solver, seed=seed).double()(x)
             errors.append((approximation - x).norm(dim=(1, 2)) / x.norm(dim=(1, 2)))
