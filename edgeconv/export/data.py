@@ -7,10 +7,7 @@ runner's own code, here as on the device, never by the user.
 from __future__ import annotations
 
 import dataclasses
-import importlib
-import importlib.util
 import itertools
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +17,7 @@ import numpy.typing as npt
 
 from edgeconv.errors import DataError, EdgeconvError, UsageError
 from edgeconv.manifest import Normalisation, Port
+from edgeconv.user_code import user_attribute
 
 __all__ = ["TARGET_KEY", "Array", "Sample", "SampleSource", "input_ports", "open_source", "split_source"]
 
@@ -270,26 +268,10 @@ def _as_sample(item: Any, names: list[str], where: str) -> Sample:
 
 
 def _import_function(spec: str) -> Callable[[], Iterable[Any]]:
-    module_name, _, attribute = spec.rpartition(":")
-    try:
-        if module_name.endswith(".py"):
-            location = importlib.util.spec_from_file_location(Path(module_name).stem, module_name)
-            if location is None or location.loader is None or not Path(module_name).is_file():
-                raise DataError(f"There is no file {module_name}.", _SHAPES)
-            module = importlib.util.module_from_spec(location)
-            location.loader.exec_module(module)
-        else:
-            sys.path.insert(0, str(Path.cwd()))
-            try:
-                module = importlib.import_module(module_name)
-            finally:
-                sys.path.pop(0)
-    except ImportError as error:
-        raise DataError(f"{spec}: {module_name} cannot be imported: {error}.", _SHAPES) from error
-    function = getattr(module, attribute, None)
-    if not callable(function):
-        raise DataError(f"{spec}: {module_name} has no function {attribute!r}.", _SHAPES)
-    return function  # type: ignore[no-any-return]
+    with user_attribute(spec, "function", DataError) as function:
+        if not callable(function):
+            raise DataError(f"{spec} is no function, it is {type(function).__name__}.", _SHAPES)
+        return function  # type: ignore[no-any-return]
 
 
 def _x(shape: Iterable[object]) -> str:
