@@ -18,6 +18,7 @@ from edgeconv.commands.export import export
 from edgeconv.commands.inspect import inspect
 from edgeconv.commands.quickstart import quickstart
 from edgeconv.commands.report import report
+from edgeconv.commands.reproduce import reproduce
 from edgeconv.commands.train import train
 from edgeconv.errors import EdgeconvError
 
@@ -40,7 +41,7 @@ app = App(
     result_action="return_value",
 )
 
-for _verb in (quickstart, export, bench, check, compare, report, inspect, compress, train):
+for _verb in (quickstart, export, bench, check, compare, report, inspect, compress, train, reproduce):
     app.command(_verb, help_epilogue="")
 app.command(devices)
 app.register_install_completion_command(name="--install-completion")

@@ -8,10 +8,11 @@ from edgeconv.errors import UsageError
 from edgeconv.training.tasks.base import Recipe, Task
 from edgeconv.training.tasks.deblur import DeblurTask
 from edgeconv.training.tasks.vessels import VesselsTask
+from edgeconv.training.tasks.vessels_factorizer import VesselsFactorizerTask
 
 __all__ = ["Recipe", "Task", "get_task", "task_names"]
 
-_TASKS: dict[str, Task] = {task.name: task for task in (VesselsTask(), DeblurTask())}
+_TASKS: dict[str, Task] = {task.name: task for task in (VesselsTask(), DeblurTask(), VesselsFactorizerTask())}
 
 
 def task_names() -> list[str]:
