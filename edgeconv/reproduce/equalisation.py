@@ -54,7 +54,7 @@ def discs(count: int, seed: int) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(images), torch.from_numpy(masks)
 
 
-def train_discs(weight: float, seed: int, steps: int = _STEPS) -> Trained:
+def train_discs(weight: float, seed: int, steps: int = _STEPS, test_count: int = _TEST) -> Trained:
     """Train with this weight of the equalisation loss and judge the result."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -71,7 +71,7 @@ def train_discs(weight: float, seed: int, steps: int = _STEPS) -> Trained:
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             schedule.step()
-        test, targets = discs(_TEST, 999)
+        test, targets = discs(test_count, 999)
         model.eval()
         with torch.no_grad():
             outputs = model(test)
