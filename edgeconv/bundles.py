@@ -15,9 +15,22 @@ from edgeconv.errors import BundleError
 from edgeconv.files import sha256_file
 from edgeconv.manifest import MANIFEST_NAME, FileEntry, Manifest, read_manifest
 
-__all__ = ["GOLDEN_PATH", "Bundle", "bundle_entries", "load_bundle", "open_bundle", "safe_path"]
+__all__ = [
+    "GOLDEN_PATH",
+    "LOCK_PATH",
+    "PACK_PATH",
+    "WHEELS_PATH",
+    "Bundle",
+    "bundle_entries",
+    "load_bundle",
+    "open_bundle",
+    "safe_path",
+]
 
 GOLDEN_PATH = "golden/cases.npz"
+WHEELS_PATH = "wheels"  # hash-locked wheels for the device's own Python
+LOCK_PATH = f"{WHEELS_PATH}/requirements.lock"
+PACK_PATH = "pack/python.tar.gz"  # a Python for a device without one
 _AGAIN = "Export it again, or fetch an unchanged copy."
 
 

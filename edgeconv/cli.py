@@ -15,11 +15,14 @@ from edgeconv.commands.compare import compare
 from edgeconv.commands.compress import compress
 from edgeconv.commands.devices import app as devices
 from edgeconv.commands.export import export
+from edgeconv.commands.history import app as history
 from edgeconv.commands.inspect import inspect
 from edgeconv.commands.quickstart import quickstart
 from edgeconv.commands.report import report
 from edgeconv.commands.reproduce import reproduce
 from edgeconv.commands.train import train
+from edgeconv.commands.tune import tune
+from edgeconv.commands.watch import watch
 from edgeconv.errors import EdgeconvError
 
 __all__ = ["EXIT_USAGE", "app", "run"]
@@ -41,9 +44,23 @@ app = App(
     result_action="return_value",
 )
 
-for _verb in (quickstart, export, bench, check, compare, report, inspect, compress, train, reproduce):
+for _verb in (
+    quickstart,
+    export,
+    bench,
+    tune,
+    watch,
+    check,
+    compare,
+    report,
+    inspect,
+    compress,
+    train,
+    reproduce,
+):
     app.command(_verb, help_epilogue="")
 app.command(devices)
+app.command(history)
 app.register_install_completion_command(name="--install-completion")
 
 

@@ -12,6 +12,7 @@
     ├── RecordError                a run record is damaged, foreign or newer than we are
     ├── RuntimeUnavailableError    a runtime is not installed, or did not run what was asked
     └── DeviceError                a device cannot be reached or does not fit
+        └── ConnectionLostError    the connection to it dropped
 
 A message says what was wrong and where; ``hint`` says what to do next.  This module is part of the device agent:
 Python 3.8, standard library only.
@@ -22,6 +23,7 @@ from __future__ import annotations
 __all__ = [
     "BundleError",
     "CheckpointError",
+    "ConnectionLostError",
     "DataError",
     "DeviceError",
     "EdgeconvError",
@@ -94,3 +96,7 @@ class RuntimeUnavailableError(EdgeconvError):
 
 class DeviceError(EdgeconvError):
     """A device cannot be reached, or a profile does not describe it."""
+
+
+class ConnectionLostError(DeviceError):
+    """A connection that had worked dropped; the device may still be at work, so trying again makes sense."""

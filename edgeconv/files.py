@@ -12,7 +12,14 @@ from pathlib import Path
 
 from edgeconv.errors import UsageError
 
-__all__ = ["atomic_directory", "atomic_write_bytes", "refuse_existing", "sha256_bytes", "sha256_file"]
+__all__ = [
+    "atomic_directory",
+    "atomic_write_bytes",
+    "cache_directory",
+    "refuse_existing",
+    "sha256_bytes",
+    "sha256_file",
+]
 
 _CHUNK_BYTES = 1 << 20
 
@@ -60,6 +67,20 @@ def atomic_directory(path: Path, force: bool = False) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
+
+
+def cache_directory(name: str) -> Path:
+    """`edgeconv/NAME` in the user's cache (`$XDG_CACHE_HOME`, by default `~/.cache`), made when missing.
+
+    Raises:
+        UsageError: it cannot be made.
+    """
+    directory = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "edgeconv" / name
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{directory} cannot be made: {error}.", "Set XDG_CACHE_HOME to a folder of yours.") from error
+    return directory
 
 
 def refuse_existing(path: Path, force: bool) -> None:

@@ -79,7 +79,10 @@ class FileEntry:
 
 @dataclasses.dataclass(frozen=True)
 class Artifact:
-    """One model file for one runtime in one precision; `companions` are files that it needs beside it."""
+    """One model file for one runtime in one precision; `companions` are files that it needs beside it.
+
+    `reference` names the golden outputs that an int8 artefact was lowered from: those of its Q/DQ graph.
+    """
 
     path: str
     sha256: str
@@ -90,6 +93,7 @@ class Artifact:
     outputs: List[TensorSpec]
     companions: List[FileEntry] = dataclasses.field(default_factory=list)
     facts: Dict[str, str] = dataclasses.field(default_factory=dict)  # e.g. {"transposes": "0", "int8 MACs": "100 %"}
+    reference: str = "qdq"
 
     @property
     def total_bytes(self) -> int:

@@ -10,12 +10,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import types
 import typing
 from typing import Any, Dict, Type, TypeVar
 
 __all__ = ["SchemaError", "from_dict", "to_dict", "to_json"]
 
 _T = TypeVar("_T")
+_UNIONS = (typing.Union, getattr(types, "UnionType", typing.Union))  # `X | None` is a type of its own since 3.10
 
 
 class SchemaError(ValueError):
@@ -60,7 +62,7 @@ def to_json(value: Any) -> str:
 
 def _convert(hint: Any, value: Any, path: str) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin is typing.Union:
+    if origin in _UNIONS:
         if value is None:
             if type(None) in arguments:
                 return None

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,12 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
+from hypothesis import settings
 
 from edgeconv.graph import infer_shapes
+
+settings.register_profile("edgeconv", deadline=None)  # no test depends on how fast this machine is
+settings.load_profile("edgeconv")
 
 SHAPE = (1, 3, 24, 32)
 CASES = 3
@@ -50,6 +55,16 @@ def _build_graph(text: str, **constants: np.ndarray[Any, Any]) -> ir.Model:
     model = ir.from_proto(proto)
     infer_shapes(model)
     return model
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_history(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What a benchmark keeps goes to a folder of the tests', never to the user's."""
+    home = tmp_path_factory.mktemp("kept")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(os.environ, "EDGECONV_HISTORY", str(home / "history.sqlite"))
+        patch.setitem(os.environ, "XDG_STATE_HOME", str(home / "state"))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""System tools that some tests need: `make tools` installs them; without them those tests are skipped, in CI they fail."""
+"""System tools that some tests need: `make tools` installs them; without them the tests skip, in CI they fail."""
 
 from __future__ import annotations
 

@@ -18,6 +18,11 @@ _PACKAGES = ("benchmarks/agent", "runtimes")
 _MAIN = """\
 import sys
 
+if sys.version_info < (3, 8):
+    sys.stderr.write('{"error": "The agent needs Python 3.8 or later, this is %d.%d.", ' % sys.version_info[:2])
+    sys.stderr.write('"hint": "Bring a Python along: export the bundle for this board with --with-wheels."}\\n')
+    sys.exit(2)
+
 from edgeconv.benchmarks.agent.__main__ import main
 
 sys.exit(main())
@@ -27,7 +32,7 @@ sys.exit(main())
 def agent_sources() -> list[Path]:
     """The files of edgeconv that run on a device, all of them written for Python 3.8."""
     return [_PACKAGE / name for name in _MODULES] + [
-        path for package in _PACKAGES for path in sorted((_PACKAGE / package).glob("*.py"))
+        path for package in _PACKAGES for path in sorted((_PACKAGE / package).rglob("*.py"))
     ]
 
 

@@ -21,7 +21,7 @@ _TINY = np.finfo(np.float64).tiny
 
 
 def golden_outputs(golden: Mapping[str, npt.NDArray[Any]], reference: str) -> dict[str, npt.NDArray[Any]]:
-    """The outputs of `reference` ("torch", "onnx", "qdq") in the arrays of `golden/cases.npz`, by port.
+    """The outputs of `reference` ("torch", "onnx", "qdq", "qdq-symmetric") in the golden cases, by port.
 
     Raises:
         DataError: there are none.
@@ -33,17 +33,20 @@ def golden_outputs(golden: Mapping[str, npt.NDArray[Any]], reference: str) -> di
     return found
 
 
-def drift_of(golden: Mapping[str, npt.NDArray[Any]], outputs: Outputs, precision: str) -> Drift:
+def drift_of(
+    golden: Mapping[str, npt.NDArray[Any]], outputs: Outputs, precision: str, qdq_reference: str = "qdq"
+) -> Drift:
     """The drift of what a runtime returned for the golden cases, in its parts.
 
-    The reference that the runtime's part starts from is the Q/DQ graph computed in float for int8, else ONNX fp32.
+    The reference that the runtime's part starts from is the Q/DQ graph computed in float for int8, which
+    `qdq_reference` names (`Artifact.reference`), else ONNX fp32.
 
     Raises:
-        DataError: an output is missing, has another shape, or is not finite.
+        DataError: an output is missing, has another shape, is no float, or is not finite.
     """
     torch, onnx = golden_outputs(golden, "torch"), golden_outputs(golden, "onnx")
     quantised = precision in _QUANTISED
-    reference = golden_outputs(golden, "qdq") if quantised else onnx
+    reference = golden_outputs(golden, qdq_reference) if quantised else onnx
     export = compare_outputs(torch, onnx)
     return Drift(
         export=export,
@@ -60,7 +63,8 @@ def compare_outputs(reference: Outputs, outputs: Outputs) -> DriftPart:
     NaN, infinity and wrong shapes come first: no figure is made of them.
 
     Raises:
-        DataError: a port is missing or extra, has another shape, or is not finite.
+        DataError: a port is missing or extra, has another shape, is no float, or is not finite; it is told which,
+            where and how many.
     """
     if sorted(reference) != sorted(outputs):
         raise DataError(f"Outputs {', '.join(outputs)} were returned, {', '.join(reference)} were expected.")
@@ -88,6 +92,14 @@ def compare_outputs(reference: Outputs, outputs: Outputs) -> DriftPart:
 def _check(name: str, shape: tuple[int, ...], array: npt.NDArray[Any]) -> None:
     if array.shape != shape:
         raise DataError(f"Output {name!r} has shape {list(array.shape)}, expected {list(shape)}.")
-    broken = array.size - int(np.isfinite(array).sum())
-    if broken:
-        raise DataError(f"Output {name!r} has {broken} NaN or infinite values of {array.size}.")
+    if array.dtype.kind != "f":
+        raise DataError(f"Output {name!r} is {array.dtype}, expected floats.")
+    broken = ~np.isfinite(array)
+    count = int(np.count_nonzero(broken))
+    if count:
+        nans = int(np.count_nonzero(np.isnan(array)))
+        case, *index = (int(i) for i in np.unravel_index(int(broken.argmax()), broken.shape))
+        raise DataError(
+            f"Output {name!r} has {count} NaN or infinite values of {array.size} ({nans} NaN), "
+            f"the first in case {case} at {index}."
+        )

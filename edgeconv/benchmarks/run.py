@@ -1,4 +1,4 @@
-"""`edgeconv bench`: the bundle's own agent, one fresh process for each artefact; then drift and task metric here."""
+"""`edgeconv bench`: the bundle's own agent in fresh processes on a target; then drift and task metric here."""
 
 from __future__ import annotations
 
@@ -10,38 +10,36 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 import edgeconv
-from edgeconv.benchmarks.agent.protocol import LatencyProtocol
-from edgeconv.benchmarks.drift import drift_of, golden_outputs
-from edgeconv.benchmarks.target_agent import TargetAgent
+from edgeconv.benchmarks.agent.tools import TOOLS
+from edgeconv.benchmarks.campaign import Progress, run_campaign
+from edgeconv.benchmarks.judging import Judge
+from edgeconv.benchmarks.outputs import RunOutputs
+from edgeconv.benchmarks.settings import RunSettings
+from edgeconv.benchmarks.target_agent import Measurement, TargetAgent
+from edgeconv.benchmarks.tool_agent import ToolAgent
 from edgeconv.bundles import Bundle
-from edgeconv.devices.transports import open_transport
-from edgeconv.errors import BundleError, DataError, UsageError
+from edgeconv.devices.transports import Transport, open_transport
+from edgeconv.errors import UsageError
 from edgeconv.files import atomic_write_bytes
-from edgeconv.manifest import PRECISIONS, Artifact, Manifest
-from edgeconv.parity.metrics import get_metric
-from edgeconv.records import SCHEMA_VERSION, Result, RunRecord, TaskMetric
+from edgeconv.manifest import PRECISIONS, Artifact
+from edgeconv.records import SCHEMA_VERSION, Host, RunRecord, Tuning
 from edgeconv.runtimes import get_runtime
 from edgeconv.schema import to_json
 
-__all__ = ["Progress", "RunSettings", "run_benchmark", "write_record"]
+__all__ = ["Progress", "RunSettings", "new_run_id", "run_benchmark", "select_artifacts", "write_record"]
 
-Progress = Callable[[int, int, str], None]
-_Golden = Mapping[str, npt.NDArray[Any]]
+Events = Callable[[Mapping[str, Any]], None]
+_Options = Mapping[str, Mapping[str, str]]
 _DEFAULT_THREADS = 1  # on local:, so that figures of different machines can be set side by side
+_OF_BENCHMARK_MODEL = "litert"
+_VIRTUAL_COUNT = 10  # a clock that counts instructions repeats exactly
 
 
-@dataclasses.dataclass(frozen=True)
-class RunSettings(LatencyProtocol):
-    """The latency protocol of every artefact of a run."""
-
-    @classmethod
-    def quick(cls) -> RunSettings:
-        """For a verdict on parity: the latencies are taken, but not for long."""
-        return cls(min_seconds=0.1, min_count=7, extra_seconds=0.4, warmup_seconds=0.0)
+def new_run_id() -> str:
+    """A name that no other run has, and that sorts by time."""
+    now = datetime.datetime.now(datetime.timezone.utc)
+    return f"{now:%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:8]}"
 
 
 def run_benchmark(
@@ -51,8 +49,16 @@ def run_benchmark(
     runtimes: Sequence[str] | None = None,
     precisions: Sequence[str] | None = None,
     threads: int | None = None,
+    options: _Options | None = None,
+    tuned: Mapping[str, Tuning] | None = None,
     settings: RunSettings | None = None,
+    metric: str | None = None,
+    benchmark_model: Path | None = None,
+    run_id: str | None = None,
+    clean: bool = False,
     progress: Progress = lambda done, total, description: None,
+    events: Events = lambda event: None,
+    keep: Callable[[RunOutputs], None] = lambda outputs: None,
 ) -> RunRecord:
     """Measure the artefacts of a bundle on a target.
 
@@ -63,44 +69,64 @@ def run_benchmark(
         target: where; `local:` is this machine.
         runtimes: only these, all by default.
         precisions: only these, all by default.
-        threads: of each runtime; 1 by default.
+        threads: of each runtime; 1 by default, or what tuning found.
+        options: of the runtimes, by their name, such as {"onnxruntime": {"provider": "cuda"}}; see `Runtime.options`.
+        tuned: what tuning found, by the SHA-256 of the artefact; `threads` and `options` win over it.
         settings: when a latency is measured well enough.
+        metric: task metric instead of the bundle's, a built-in name or the user's code; see `metric_of_bundle`.
+        benchmark_model: measure the LiteRT artefacts with this binary of LiteRT's own tool instead of the agent.
+        run_id: of the record; a new one by default.
+        clean: remove everything of ours from the target afterwards.
         progress: called with (done, total, what is measured next).
+        events: called with what the agent tells while it measures, about once a second.
+        keep: called once with what the runtimes returned for the golden cases, see `edgeconv.benchmarks.outputs`.
 
     Raises:
         UsageError: a runtime or precision is unknown, or the bundle has no artefact of those asked for.
         DeviceError: the target cannot be reached, or its Python cannot run the agent.
         BundleError: the golden cases are damaged.
     """
-    settings = settings or RunSettings()
     if threads is not None and threads < 1:
         raise UsageError(f"{threads} threads were asked for; at least 1 is needed.")
-    if bundle.manifest.metric is not None:
-        get_metric(bundle.manifest.metric)  # an unknown one is told now, not after minutes of measuring
-    artifacts = _select(bundle, runtimes, precisions)
-    golden = _read_golden(bundle)
-    now = datetime.datetime.now(datetime.timezone.utc)
-    results = []
+    if benchmark_model is not None and not runtimes:
+        runtimes = [_OF_BENCHMARK_MODEL]
+    artifacts = select_artifacts(bundle, runtimes, precisions)
+    others = sorted({a.runtime for a in artifacts} - {_OF_BENCHMARK_MODEL})
+    if benchmark_model is not None and others:
+        raise UsageError(f"benchmark_model runs {_OF_BENCHMARK_MODEL} artefacts, not {', '.join(others)}.")
+    judge = Judge(bundle, metric)  # a metric that cannot be used is told now, not after minutes
+    started = datetime.datetime.now(datetime.timezone.utc)
     with closing(open_transport(target)) as transport:
-        agent = TargetAgent(transport, bundle, threads or _DEFAULT_THREADS, settings)
+        agent = _agent(transport, target, bundle, benchmark_model, events)
         host = agent.host()
-        for index, artifact in enumerate(artifacts):
-            progress(index, len(artifacts), f"{artifact.runtime} {artifact.precision}")
-            result, outputs = agent.measure(artifact)
-            results.append(_judge(result, outputs, golden, bundle.manifest))
-    progress(len(artifacts), len(artifacts), "done")
+        settings = settings or _default_settings(host)
+        if benchmark_model is not None:  # it keeps no samples that rounds could be made of
+            settings = dataclasses.replace(settings, rounds=1, attempts=1)
+        plans = [_plan(artifact, threads, options or {}, tuned or {}, settings) for artifact in artifacts]
+        measured = run_campaign(agent, plans, settings, progress)
+        if clean:
+            transport.clean()
+    keep({(a.runtime, a.precision): outputs for a, (_, outputs) in zip(artifacts, measured, strict=True)})
+    manifest = bundle.manifest
     return RunRecord(
         schema_version=SCHEMA_VERSION,
-        run_id=f"{now:%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:8]}",
-        started_at=now.isoformat(timespec="seconds"),
+        run_id=run_id or new_run_id(),
+        started_at=started.isoformat(timespec="seconds"),
         edgeconv_version=edgeconv.__version__,
         target=target,
-        bundle=bundle.manifest.name,
+        bundle=manifest.name,
         manifest_sha256=bundle.manifest_sha256,
-        model=bundle.manifest.model.name,
-        device=bundle.manifest.device,
+        model=manifest.model.name,
+        device=manifest.device,
         host=host,
-        results=results,
+        results=[
+            dataclasses.replace(judge.complete(result, arrays, artifact), tuning=(tuned or {}).get(artifact.sha256))
+            for artifact, (result, arrays) in zip(artifacts, measured, strict=True)
+        ],
+        model_sha256=manifest.model.weights_sha256,
+        tools=dict(manifest.tools),
+        settings=settings.numbers(),
+        failures=list(manifest.failures),
     )
 
 
@@ -109,9 +135,43 @@ def write_record(record: RunRecord, path: Path) -> None:
     atomic_write_bytes(path, to_json(record).encode())
 
 
-def _select(bundle: Bundle, runtimes: Sequence[str] | None, precisions: Sequence[str] | None) -> list[Artifact]:
+def _default_settings(host: Host) -> RunSettings:
+    return RunSettings.counted(_VIRTUAL_COUNT) if host.clock == "virtual" else RunSettings()
+
+
+def _agent(
+    transport: Transport, target: str, bundle: Bundle, binary: Path | None, events: Events
+) -> TargetAgent | ToolAgent:
+    if binary is not None:
+        return ToolAgent(transport, target, bundle, binary, events)
+    return TargetAgent(transport, bundle, events, lambda sent, total: events({"phase": _upload(sent, total)}))
+
+
+def _upload(sent: int, total: int) -> str:
+    return f"upload, {sent / 1e6:.0f} of {total / 1e6:.0f} MB"
+
+
+def _plan(
+    artifact: Artifact, threads: int | None, options: _Options, tuned: Mapping[str, Tuning], settings: RunSettings
+) -> Measurement:
+    tuning = tuned.get(artifact.sha256)
+    found = dict(tuning.options) if tuning is not None else {}
+    default = int(found.pop("threads", _DEFAULT_THREADS))
+    asked = {**found, **options.get(artifact.runtime, {})}
+    return Measurement(artifact, threads or default, settings.protocol, asked)
+
+
+def select_artifacts(
+    bundle: Bundle, runtimes: Sequence[str] | None = None, precisions: Sequence[str] | None = None
+) -> list[Artifact]:
+    """The artefacts of some runtimes and precisions, all by default.
+
+    Raises:
+        UsageError: a runtime or precision is unknown, or there is no such artefact.
+    """
     for name in runtimes or ():
-        get_runtime(name)
+        if name not in TOOLS:
+            get_runtime(name)
     unknown = sorted(set(precisions or ()) - set(PRECISIONS))
     if unknown:
         raise UsageError(f"No precision is called {unknown[0]!r}.", f"There are: {', '.join(PRECISIONS)}.")
@@ -124,34 +184,3 @@ def _select(bundle: Bundle, runtimes: Sequence[str] | None, precisions: Sequence
         there = ", ".join(f"{a.runtime} {a.precision}" for a in bundle.manifest.artifacts)
         raise UsageError(f"Bundle {bundle.manifest.name} has no artefact of those asked for.", f"It has: {there}.")
     return chosen
-
-
-def _read_golden(bundle: Bundle) -> dict[str, npt.NDArray[Any]]:
-    try:
-        with np.load(bundle.golden, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files if not name.startswith("input.")}
-        golden_outputs(arrays, "torch")
-        return arrays
-    except (OSError, ValueError, EOFError, DataError) as error:
-        raise BundleError(f"{bundle.golden} cannot be used: {error}.", "Export the bundle again.") from error
-
-
-def _judge(result: Result, outputs: dict[str, npt.NDArray[Any]], golden: _Golden, manifest: Manifest) -> Result:
-    """Add drift and task metric; outputs that cannot be compared make the result invalid."""
-    if not outputs:
-        return result
-    try:
-        drift = drift_of(golden, outputs, result.precision)
-        task = _task(golden, outputs, manifest)
-    except DataError as error:
-        reasons = [*result.invalid_reasons, str(error)]
-        return dataclasses.replace(result, valid=False, invalid_reasons=reasons)
-    return dataclasses.replace(result, drift=drift, task=task)
-
-
-def _task(golden: _Golden, outputs: dict[str, npt.NDArray[Any]], manifest: Manifest) -> TaskMetric | None:
-    if manifest.metric is None or "target" not in golden:
-        return None
-    metric, port = get_metric(manifest.metric), manifest.outputs[0].name  # a task is judged by the first output
-    torch, value = (metric(arrays[port], golden["target"]) for arrays in (golden_outputs(golden, "torch"), outputs))
-    return TaskMetric(manifest.metric, torch, value)

@@ -9,21 +9,25 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from edgeconv.benchmarks.report.columns import Column, columns_of
+from edgeconv.benchmarks.report.columns import Cell, Column, column, columns_of
+from edgeconv.benchmarks.report.evidence import summary_line
 from edgeconv.benchmarks.report.host import int8_support, warnings_of
 from edgeconv.benchmarks.report.series import Series, series_of
 from edgeconv.benchmarks.report.units import decibels, megabytes, metric
-from edgeconv.manifest import Manifest
+from edgeconv.manifest import Failure, Manifest
 from edgeconv.parity.verdict import Verdict
 from edgeconv.records import RunRecord
 
 __all__ = ["bundle_table", "run_table", "verdict_table"]
 
+# What fits beside each other in 72 columns; the report has the other percentiles.
+_SPEED = ("Latency p50", "Latency p90", "Latency p99", "Start", "Memory peak", "File")
+_WITH_SPREAD = ("p50",)
 _INVALID = "✗"  # before every number of an invalid result
 
 
 def run_table(record: RunRecord) -> RenderableType:
-    """A run: speed and memory, drift and task metric, then why a result is invalid."""
+    """A run: speed and memory, drift and task metric, what ran; then why a result is invalid and what is missing."""
     series = series_of(record, sorted({result.runtime for result in record.results}))
     cpu = f"{record.host.cpu_model or record.host.machine}, int8 dot product: {int8_support(record.host)}"
     parts: list[RenderableType] = [
@@ -32,7 +36,9 @@ def run_table(record: RunRecord) -> RenderableType:
         *(Text(warning, "yellow") for warning in warnings_of(record)),
     ]
     if series:
-        parts.append(_numbers(series, columns_of("Latency", "Start", "Memory", "File")))
+        parts.append(_numbers(series, columns_of(*_SPEED)))
+        if any(s.result.latency_ns.intervals for s in series):
+            parts.append(Text("± is the half width of the 99 % confidence interval; latency in ms.", "dim"))
     if any(s.result.drift for s in series):
         # PyTorch's metric is the same in each row: it stands in the line below instead.
         tasks = [s.result.task for s in series if s.result.task is not None]
@@ -40,11 +46,17 @@ def run_table(record: RunRecord) -> RenderableType:
         parts.append(Text("Drift is SQNR in dB, higher is closer; total is against PyTorch.", "dim"))
         torch = dict.fromkeys(f"Task metric: {task.name}, {metric(task.torch)} in PyTorch." for task in tasks)
         parts += [Text(line, "dim") for line in torch]
+    if any(s.result.execution or s.result.state for s in series):
+        parts.append(_ran(series))
     for s in series:
+        if told := summary_line(s.result.latency_ns):
+            parts.append(Text(f"{s.label}: {told}"))
         if not s.result.valid:
-            reasons = "; ".join(s.result.invalid_reasons) or "no reason recorded"
-            parts.append(Text.assemble((f"{_INVALID} {s.label} is not valid: ", "bold red"), reasons))
-    return Group(*parts)
+            reasons = s.result.invalid_reasons or ["no reason recorded"]
+            apart = "\n  " if len(reasons) > 1 else " "  # several reasons: one a line
+            said = apart + apart.join(reasons)
+            parts.append(Text.assemble((f"{_INVALID} {s.label} is not valid:", "bold red"), said))
+    return Group(*parts, *map(_not_made, record.failures))
 
 
 def verdict_table(verdict: Verdict) -> RenderableType:
@@ -66,7 +78,9 @@ def verdict_table(verdict: Verdict) -> RenderableType:
     count = len(verdict.findings)
     passed = Text(f"Parity holds: {count} of {count} bounds are met.", "bold green")
     failed = Text("Parity fails:", "bold red")
-    lines = (Text(f"{_INVALID} {failure}", "red") for failure in verdict.failures)
+    lines = [Text(f"{_INVALID} {failure}", "red") for failure in verdict.failures]
+    lines += [Text(f"→ {location.message}", "bold" if location.found else "") for location in verdict.breaks]
+    lines += [Text(note, "dim") for note in verdict.notes]
     return Group(table, passed if verdict.passed else failed, *lines)
 
 
@@ -82,21 +96,41 @@ def bundle_table(manifest: Manifest) -> RenderableType:
         gain = f", {decibels(rewrite.sqnr_db)} dB" if rewrite.sqnr_db is not None else ""
         state = "" if rewrite.kept else ", not kept"
         parts.append(Text(f"{rewrite.name}: {rewrite.changed} changed, {rewrite.equivalence}{gain}{state}", "dim"))
-    for failure in manifest.failures:
-        name = f"{_INVALID} {failure.runtime} {failure.precision} could not be made: "
-        parts.append(Text.assemble((name, "bold red"), failure.reason))
-    return Group(*parts)
+    return Group(*parts, *map(_not_made, manifest.failures))
 
 
 def _numbers(series: Sequence[Series], columns: Sequence[Column]) -> Table:
     table = _table()
-    for column in columns:
-        table.add_column(Text(f"{column.title}\n{column.unit}".strip()), justify="right", no_wrap=True)
+    for shown in columns:
+        table.add_column(Text(f"{shown.title}\n{shown.unit}".strip()), justify="right", no_wrap=True)
     for s in series:
         marked = not s.result.valid
         name = Text(f"{_INVALID} {s.label}" if marked else s.label, "red" if marked else "")
-        table.add_row(name, *(_number(column.read(s.result).text, marked and column.measured) for column in columns))
+        cells = [
+            _number(shown.read(s.result), marked and shown.measured, shown.title in _WITH_SPREAD) for shown in columns
+        ]
+        table.add_row(name, *cells)
     return table
+
+
+def _ran(series: Sequence[Series]) -> Table:
+    """What ran, in how many processes, and the device's state."""
+    table = _table()
+    for title in ("ran", "as asked\n%", "rounds", "state"):
+        table.add_column(title, justify="left" if title in ("ran", "state") else "right", overflow="fold")
+    for s in series:
+        ran, state, rounds = s.result.execution, s.result.state, len(s.result.latency_ns.rounds)
+        share = column("Ran as asked").read(s.result).text
+        used = ran.used if ran is not None else s.result.provider or "–"
+        alarm = "yellow" if state is not None and state.verdict != "clean" else ""
+        verdict = Text(state.verdict if state is not None else "–", alarm)
+        table.add_row(Text(s.label), Text(used), share or Text("–", "dim"), str(rounds or "–"), verdict)
+    return table
+
+
+def _not_made(failure: Failure) -> Text:
+    name = f"{_INVALID} {failure.runtime} {failure.precision} could not be made: "
+    return Text.assemble((name, "bold red"), failure.reason)
 
 
 def _judged(bound: str, value: float | None) -> str:
@@ -106,10 +140,12 @@ def _judged(bound: str, value: float | None) -> str:
     return f"{value:.2f} dB" if bound.endswith("dB") else f"{value:.2%}"
 
 
-def _number(text: str, marked: bool) -> Text:
-    if not text:
+def _number(cell: Cell, marked: bool, spread: bool) -> Text:
+    if not cell.text:
         return Text("–", "dim")
-    return Text(f"{_INVALID}{text}", "dim strike") if marked else Text(text)
+    if marked:
+        return Text(f"{_INVALID}{cell.text}", "dim strike")
+    return Text.assemble(cell.text, (f" ±{cell.spread}" if spread and cell.spread else "", "dim"))
 
 
 def _artifacts(manifest: Manifest) -> Table:

@@ -6,71 +6,146 @@ import dataclasses
 import io
 import json
 import zipfile
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from edgeconv.benchmarks.agent.protocol import LatencyProtocol
+from edgeconv.benchmarks.agent.tools import TOOLS
+from edgeconv.benchmarks.agent.tune import TuningOutcome
 from edgeconv.bundles import Bundle
-from edgeconv.devices.transports import Completed, Transport
-from edgeconv.errors import DeviceError
+from edgeconv.devices.agent_words import failure_words
+from edgeconv.devices.environment import prepare_python
+from edgeconv.devices.fit import refuse_misfit
+from edgeconv.devices.jobs import Progress, ignore_progress, run_job
+from edgeconv.devices.transports import Completed, PushProgress, Transport
+from edgeconv.devices.transports.base import ignore_progress as ignore_bytes
+from edgeconv.devices.transports.local import LocalTransport
+from edgeconv.errors import DeviceError, RuntimeUnavailableError
 from edgeconv.manifest import Artifact
 from edgeconv.records import Host, Latency, Memory, Result
 from edgeconv.schema import SchemaError, from_dict
 
-__all__ = ["TargetAgent", "failed_result"]
+__all__ = ["Measurement", "TargetAgent", "failed_result"]
 
 _QUIET = {"ORT_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"}
 _OVERHEAD_SECONDS = 240  # import, load and golden cases of a slow machine, on top of the timed part
+_TUNING_FACTOR = 30  # loading each candidate anew takes longer than running it
+Outputs = dict[str, npt.NDArray[Any]]
+_T = TypeVar("_T")
+
+
+@dataclasses.dataclass(frozen=True)
+class Measurement:
+    """One artefact to be measured in a fresh process, and how; without `replay` its outputs are not asked for."""
+
+    artifact: Artifact
+    threads: int
+    protocol: LatencyProtocol
+    options: Mapping[str, str] = dataclasses.field(default_factory=dict)  # of the runtime
+    replay: bool = True
+
+    @property
+    def timeout_seconds(self) -> float:
+        """When it is given up."""
+        tool = TOOLS.get(self.artifact.runtime)
+        return _OVERHEAD_SECONDS + self.protocol.deadline_seconds + (tool.overhead_seconds if tool else 0)
+
+    def arguments(self) -> list[str]:
+        """Of the agent's `run`."""
+        flags = [f"--{name.replace('_', '-')}={value}" for name, value in dataclasses.asdict(self.protocol).items()]
+        options = [f"--option={name}={value}" for name, value in self.options.items()]
+        what = ["--runtime", self.artifact.runtime, "--precision", self.artifact.precision]
+        return [*what, "--threads", str(self.threads), *flags, *options]
 
 
 class TargetAgent:
-    """The bundle's agent on a target."""
+    """The bundle's agent on a target, where its long commands survive a connection that drops.
 
-    def __init__(self, transport: Transport, bundle: Bundle, threads: int, settings: LatencyProtocol) -> None:
-        self._transport = transport
-        self._directory = transport.push(bundle.directory)
-        self._threads = threads
-        self._settings = settings
-        self._timeout_seconds = _OVERHEAD_SECONDS + settings.max_seconds * 2 + settings.warmup_seconds * 10
+    Args:
+        transport: of the target.
+        bundle: sent there, as far as the target does not have it.
+        on_progress: called with what the agent tells while it measures, about once a second.
+        on_bytes: called with the bytes that were sent and those to send.
+
+    Raises:
+        DeviceError: the bundle is for another kind of machine, or cannot be sent, or no Python there can run it.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        bundle: Bundle,
+        on_progress: Progress = ignore_progress,
+        on_bytes: PushProgress = ignore_bytes,
+    ) -> None:
+        if not isinstance(transport, LocalTransport):  # here one may look at any device's bundle
+            refuse_misfit("The target", transport.system, bundle.manifest.device)
+        self._transport, self._on_progress = transport, on_progress
+        self._directory = transport.push(bundle.directory, progress=on_bytes)
+        self._agent = [*prepare_python(transport, bundle, self._directory), f"{self._directory}/agent.pyz"]
+        self._jobs = 0
 
     def host(self) -> Host:
         """The machine that it runs on."""
-        done = self._run("host")
+        done = self._transport.run([*self._agent, "host"], environment=_QUIET, timeout_seconds=_OVERHEAD_SECONDS)
         try:
             return from_dict(Host, json.loads(done.stdout))
         except (json.JSONDecodeError, SchemaError) as error:
             raise DeviceError(
-                f"The bundle's agent does not run on the target: {_reason(done)}.",
+                f"The bundle's agent does not run on the target: {failure_words(done)}.",
                 "It needs Python 3.8 or later; the bundle's README says how to run it by hand.",
             ) from error
 
-    def measure(self, artifact: Artifact) -> tuple[Result, dict[str, npt.NDArray[Any]]]:
+    def measure(self, measurement: Measurement) -> tuple[Result, Outputs]:
         """One artefact in a fresh process; the outputs are empty where it failed."""
-        stem = f"{self._transport.workspace}/{artifact.runtime}-{artifact.precision}"
-        result_path, outputs_path = f"{stem}.json", f"{stem}.npz"
-        done = self._run(
-            "run",
-            *("--bundle", self._directory, "--runtime", artifact.runtime, "--precision", artifact.precision),
-            *("--threads", str(self._threads), "--json", result_path, "--outputs", outputs_path),
-            *(f"--{name.replace('_', '-')}={value}" for name, value in dataclasses.asdict(self._settings).items()),
-        )
-        if done.returncode != 0:
-            return failed_result(artifact, self._threads, self._words(done)), {}
         try:
-            result = from_dict(Result, json.loads(self._transport.pull(result_path)))
+            arguments, seconds = measurement.arguments(), measurement.timeout_seconds
+            return self._collect(Result, "run", arguments, seconds, with_outputs=measurement.replay)
+        except RuntimeUnavailableError as error:
+            return failed_result(measurement.artifact, measurement.threads, str(error)), {}
+
+    def tune(self, artifact: Artifact, seconds: float) -> tuple[TuningOutcome, Outputs]:
+        """Settings of one artefact's runtime, tried on the target; the finalists' outputs by "<index>.<port>".
+
+        Raises:
+            RuntimeUnavailableError: the artefact runs with no setting.
+        """
+        arguments = ["--runtime", artifact.runtime, "--precision", artifact.precision, f"--seconds={seconds}"]
+        return self._collect(TuningOutcome, "tune", arguments, _OVERHEAD_SECONDS + _TUNING_FACTOR * seconds)
+
+    def _collect(
+        self, kind: type[_T], verb: str, arguments: Sequence[str], timeout_seconds: float, with_outputs: bool = True
+    ) -> tuple[_T, Outputs]:
+        """What a verb of the agent writes: its JSON as `kind` and its arrays."""
+        self._jobs += 1
+        folder = f"{self._transport.workspace}/{self._jobs}-{verb}"
+        result_path, outputs_path = f"{folder}.json", f"{folder}.npz"
+        where = ["--bundle", self._directory, "--json", result_path]
+        where += ["--outputs", outputs_path] if with_outputs else []
+        end = run_job(
+            self._transport,
+            self._agent,
+            [verb, *where, *arguments],
+            directory=folder,
+            environment=_QUIET,
+            timeout_seconds=timeout_seconds,
+            on_progress=self._on_progress,
+        )
+        if end.reason:
+            raise RuntimeUnavailableError(end.reason)
+        if end.returncode != 0:
+            raise RuntimeUnavailableError(failure_words(Completed(end.returncode, "", end.stderr)))
+        try:
+            result = from_dict(kind, json.loads(self._transport.pull(result_path)))
+            if not with_outputs:
+                return result, {}
             with np.load(io.BytesIO(self._transport.pull(outputs_path)), allow_pickle=False) as arrays:
                 return result, dict(arrays)
         except (SchemaError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-            return failed_result(artifact, self._threads, f"the agent's result cannot be read: {error}"), {}
-
-    def _run(self, *arguments: str) -> Completed:
-        command = [*self._transport.python, f"{self._directory}/agent.pyz", *arguments]
-        return self._transport.run(command, environment=_QUIET, timeout_seconds=self._timeout_seconds)
-
-    def _words(self, done: Completed) -> str:
-        return f"it took longer than {self._timeout_seconds:.0f} s" if done.returncode is None else _reason(done)
+            raise RuntimeUnavailableError(f"the agent's result cannot be read: {error}") from error
 
 
 def failed_result(artifact: Artifact, threads: int, reason: str) -> Result:
@@ -93,18 +168,3 @@ def failed_result(artifact: Artifact, threads: int, reason: str) -> Result:
         threads=threads,
         evidence={},
     )
-
-
-def _reason(done: Completed) -> str:
-    """Why the agent ended: its own line of JSON, else the signal, else the last line on standard error."""
-    lines = [line for line in done.stderr.splitlines() if line.strip()]
-    for line in reversed(lines):
-        try:
-            told = json.loads(line)
-        except json.JSONDecodeError:
-            continue
-        if isinstance(told, dict) and "error" in told:
-            return f"{told['error']} {told.get('hint', '')}".strip()
-    if done.returncode is not None and done.returncode < 0:
-        return f"the agent was killed by signal {-done.returncode}"
-    return lines[-1] if lines else f"the agent ended with exit code {done.returncode}"

@@ -32,6 +32,7 @@ def export(
     runtime: Annotated[tuple[str, ...], _Repeat] = (),
     output: Annotated[Path, Parameter(name=["--output", "-o"])] = Path("bundles"),
     name: str | None = None,
+    with_wheels: Annotated[bool, _Flag] = False,
     pack: Annotated[bool, _Flag] = False,
     force: Annotated[bool, _Flag] = False,
     json: Annotated[bool, _Flag] = False,
@@ -59,7 +60,8 @@ def export(
         Data of the golden cases, like --calibration; a .npz can hold an array named target. Without it some of the
         calibration samples are kept from calibration.
     metric
-        Task metric of the golden cases with a target: dice, iou, psnr or top1.
+        Task metric of the golden cases with a target: dice, iou, auroc, top1, psnr, ssim, or your own
+        file.py:function or package.module:function with function(outputs, targets) -> float, higher is better.
     mean
         Mean of the inputs, one value or one for each channel (0.485,0.456,0.406); 8-bit images are scaled to 0…1 first.
     std
@@ -70,6 +72,9 @@ def export(
         Folder in which NAME-DEVICE folders are made.
     name
         Name of the bundles; by default the model's.
+    with_wheels
+        Add what the device needs to measure, so that nothing is installed on it: the wheels of the runtimes for its
+        Python and C library, or a whole Python where it has none (Android). pip fetches them from its index.
     pack
         Also write each bundle as one .zip.
     force
@@ -92,6 +97,7 @@ def export(
         output=output,
         name=name,
         pack=pack,
+        with_wheels=with_wheels,
         force=force,
     )
     terminal = Terminal(json)

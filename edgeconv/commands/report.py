@@ -13,7 +13,7 @@ __all__ = ["report"]
 
 
 def report(
-    *runs: Path,
+    *runs: str,
     output: Annotated[Path, Parameter(name=["--output", "-o"])] = Path("report.html"),
     bundle: Annotated[tuple[Path, ...], Parameter(negative="", consume_multiple=False, show_default=False)] = (),
     format: Literal["html", "markdown"] = "html",  # noqa: A002 — the flag's name
@@ -25,7 +25,7 @@ def report(
     Parameters
     ----------
     runs
-        Run records that `edgeconv bench` wrote.
+        Run records that `edgeconv bench` wrote, or ids of runs in the history.
     output
         The page.
     bundle
@@ -35,20 +35,24 @@ def report(
     """
     import contextlib
 
+    from edgeconv.benchmarks.outputs import outputs_path, read_outputs
     from edgeconv.benchmarks.report import markdown_report, write_report
+    from edgeconv.benchmarks.store import read_run
     from edgeconv.bundles import open_bundle
     from edgeconv.errors import UsageError
     from edgeconv.files import atomic_write_bytes
-    from edgeconv.records import read_record
 
     if not runs:
         raise UsageError("No run record was named.", "For example: edgeconv report run.json -o report.html")
-    records = [read_record(path) for path in runs]
+    records = [read_run(name) for name in runs]
+    # What the runtimes returned lies beside the record where the benchmark left it; a run of the history has none.
+    beside = {record.run_id: (outputs_path(Path(name)), record) for name, record in zip(runs, records, strict=True)}
+    outputs = {run_id: read_outputs(path, record) for run_id, (path, record) in beside.items() if path.exists()}
     with contextlib.ExitStack() as stack:
         bundles = [stack.enter_context(open_bundle(path)) for path in bundle]
         if format == "markdown":
             atomic_write_bytes(output, markdown_report(records).encode())
         else:
-            write_report(records, output, bundles)
+            write_report(records, output, bundles, outputs)
     Terminal().console.print(f"[green]✓[/] {output}", highlight=False)
     return 0

@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from edgeconv.errors import EdgeconvError, ExportError
-from edgeconv.export.jobs import ConversionJob, ConvertedFile
+from edgeconv.export.jobs import ConversionJob, ConversionKey, ConvertedFile, qdq_reference
 from edgeconv.files import atomic_write_bytes, sha256_file
 from edgeconv.manifest import Artifact, Failure, FileEntry
 from edgeconv.schema import from_dict, to_json
@@ -33,12 +33,14 @@ CONVERTERS = {
     "litert": "edgeconv.export.litert",
     "onnxruntime": "edgeconv.export.onnxruntime",
     "openvino": "edgeconv.export.openvino",
+    "tensorrt": "edgeconv.export.tensorrt",
+    "tflite_runtime": "edgeconv.export.litert",  # the same file: LiteRT's predecessor
 }
 
 
 def convert_all(
     jobs: Iterable[ConversionJob], progress: Callable[[ConversionJob, Artifact | Failure], None]
-) -> dict[tuple[str, str, str], Artifact | Failure]:
+) -> dict[ConversionKey, Artifact | Failure]:
     """Run every job in a fresh process, as many at once as there are cores; a failing job is a `Failure`."""
     unique = {job.key: job for job in jobs}
 
@@ -70,6 +72,7 @@ def run_job(job: ConversionJob) -> Artifact:
         made.outputs,
         companions,
         made.facts,
+        qdq_reference(job.scheme),
     )
 
 

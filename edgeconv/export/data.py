@@ -271,7 +271,7 @@ def _import_function(spec: str) -> Callable[[], Iterable[Any]]:
     with user_attribute(spec, "function", DataError) as function:
         if not callable(function):
             raise DataError(f"{spec} is no function, it is {type(function).__name__}.", _SHAPES)
-        return function  # type: ignore[no-any-return]
+        return function
 
 
 def _x(shape: Iterable[object]) -> str:

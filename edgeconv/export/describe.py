@@ -5,18 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from importlib import metadata
-from typing import TYPE_CHECKING
 
 from edgeconv.devices.profile import DeviceProfile
 from edgeconv.export.golden import GoldenArrays
 from edgeconv.export.graphs import Graphs
+from edgeconv.export.jobs import ASYMMETRIC, qdq_reference
 from edgeconv.export.macs import count_macs
 from edgeconv.export.subject import Subject
 from edgeconv.manifest import SCHEMA_VERSION, Artifact, Failure, Manifest, ModelIdentity, Port
 from edgeconv.parity.tolerance import default_tolerances
-
-if TYPE_CHECKING:
-    from edgeconv.export.quantize import QuantisationResult
 
 __all__ = ["describe_bundle"]
 
@@ -56,7 +53,7 @@ def describe_bundle(
         rewrites=graphs.rewrites,
         tolerances=default_tolerances(),
         metric=subject.metric,
-        quantisation=_quantisation(graphs.int8),
+        quantisation=_quantisation(graphs, artifacts),
         tools=_tool_versions(),
         reproduce=["edgeconv", *sys.argv[1:]],
     )
@@ -67,19 +64,25 @@ def _output_port(name: str, golden: GoldenArrays) -> Port:
     return Port(name, list(shape), "float32", "NCHW" if len(shape) == 4 else "as-is")
 
 
-def _quantisation(result: QuantisationResult | None) -> dict[str, str]:
-    if result is None:
-        return {}
-    recipe, summary = result.recipe, result.summary
-    return {
-        "activations": recipe.activations,
-        "ranges": recipe.ranges,
-        "bias correction": "yes" if recipe.bias_correction else "no",
-        "calibration samples": str(recipe.calibration_samples),
-        "int8 operators": str(summary.int8_operators),
-        "share of MACs in int8": f"{summary.int8_mac_share:.4f}",
-        "float operators": ", ".join(summary.float_islands),
-    }
+def _quantisation(graphs: Graphs, artifacts: Sequence[Artifact]) -> dict[str, str]:
+    """How the asymmetric graph was made, and of each other scheme that an artefact is of what differs."""
+    facts: dict[str, str] = {}
+    references = {artifact.reference for artifact in artifacts}
+    used = {s: r for s, r in graphs.int8.items() if s == ASYMMETRIC or qdq_reference(s) in references}
+    for scheme, result in used.items():
+        recipe, summary = result.recipe, result.summary
+        if not facts:
+            facts = {
+                "activations": ", ".join(used),
+                "ranges": recipe.ranges,
+                "bias correction": "yes" if recipe.bias_correction else "no",
+                "calibration samples": str(recipe.calibration_samples),
+            }
+        prefix = "" if scheme == ASYMMETRIC else f"{scheme}: "
+        facts[f"{prefix}int8 operators"] = str(summary.int8_operators)
+        facts[f"{prefix}share of MACs in int8"] = f"{summary.int8_mac_share:.4f}"
+        facts[f"{prefix}float operators"] = ", ".join(summary.float_islands)
+    return facts
 
 
 def _tool_versions() -> dict[str, str]:

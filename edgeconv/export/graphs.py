@@ -1,16 +1,17 @@
-"""The two ONNX graphs that every artefact is made from: the rewritten fp32 one and the Q/DQ int8 one."""
+"""The ONNX graphs that every artefact is made from: the rewritten fp32 one and a Q/DQ int8 one for each scheme."""
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from edgeconv.errors import ExportError
 from edgeconv.export.data import Array
 from edgeconv.export.golden import normalised
+from edgeconv.export.jobs import ASYMMETRIC
 from edgeconv.export.subject import Subject
 from edgeconv.manifest import AppliedRewrite, Port
 
@@ -32,16 +33,18 @@ Stage = Callable[[str], AbstractContextManager[None]]
 
 @dataclasses.dataclass(frozen=True)
 class Graphs:
-    """`int8` is None where it could not be made, and `no_int8` says why."""
+    """`int8` by quantisation scheme; `no_int8` says of each scheme that is not in it why."""
 
     fp32: ir.Model
-    int8: QuantisationResult | None
-    no_int8: str
+    int8: Mapping[str, QuantisationResult]
+    no_int8: Mapping[str, str]
     rewrites: list[AppliedRewrite]
 
 
-def make_graphs(graph: ir.Model, subject: Subject, ports: Sequence[Port], stage: Stage) -> Graphs:
-    """Rewrite, simplify, calibrate and quantise the traced `graph`.
+def make_graphs(
+    graph: ir.Model, subject: Subject, ports: Sequence[Port], schemes: Collection[str], stage: Stage
+) -> Graphs:
+    """Rewrite, simplify, calibrate and quantise the traced `graph`, for each of `schemes` from the same statistics.
 
     Raises:
         ExportError: the traced graph does not run, or the simplified one is not static.
@@ -56,15 +59,12 @@ def make_graphs(graph: ir.Model, subject: Subject, ports: Sequence[Port], stage:
     with stage("simplify"):
         graph = simplify(graph)
     if subject.calibration is None:
-        return Graphs(graph, None, NO_CALIBRATION, _applied(reports))
+        return Graphs(graph, {}, dict.fromkeys(schemes, NO_CALIBRATION), _applied(reports))
     with stage("equalise"):
         reports += _equalise(graph, subject, ports, probes)
     with stage("calibrate and quantise"):
-        try:
-            quantised = _quantise(graph, subject, ports)
-        except ExportError as error:
-            return Graphs(graph, None, str(error), _applied(reports))
-    return Graphs(graph, quantised, "", _applied(reports))
+        int8, no_int8 = _quantise(graph, subject, ports, schemes)
+    return Graphs(graph, int8, no_int8, _applied(reports))
 
 
 def _equalise(
@@ -85,13 +85,29 @@ def _equalise(
     return reports
 
 
-def _quantise(graph: ir.Model, subject: Subject, ports: Sequence[Port]) -> QuantisationResult:
+def _quantise(
+    graph: ir.Model, subject: Subject, ports: Sequence[Port], schemes: Collection[str]
+) -> tuple[dict[str, QuantisationResult], dict[str, str]]:
     from edgeconv.export.calibrate import collect_statistics
     from edgeconv.export.quantize import QuantisationScheme, observed_tensors, quantize
 
-    statistics = collect_statistics(graph, _samples(subject, ports), tensors=observed_tensors(graph))
-    scheme = QuantisationScheme(input_grid=_image_grids(ports))
-    return quantize(graph, statistics, _samples(subject, ports), scheme=scheme)
+    grids = _image_grids(ports)
+    made = {name: QuantisationScheme(name, input_grid=grids if name == ASYMMETRIC else {}) for name in schemes}
+    observed = dict.fromkeys(
+        tensor for scheme in made.values() for tensor in observed_tensors(graph, weighted_only=scheme.symmetric)
+    )
+    int8: dict[str, QuantisationResult] = {}
+    no_int8: dict[str, str] = {}
+    try:
+        statistics = collect_statistics(graph, _samples(subject, ports), tensors=observed)
+    except ExportError as error:
+        return int8, dict.fromkeys(schemes, str(error))
+    for name, scheme in made.items():
+        try:
+            int8[name] = quantize(graph, statistics, _samples(subject, ports), scheme=scheme)
+        except ExportError as error:
+            no_int8[name] = str(error)
+    return int8, no_int8
 
 
 def _samples(subject: Subject, ports: Sequence[Port]) -> Iterator[dict[str, Array]]:

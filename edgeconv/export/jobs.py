@@ -3,17 +3,36 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import NamedTuple
 
 from edgeconv.manifest import TensorSpec
 
-__all__ = ["ConversionJob", "ConvertedFile"]
+__all__ = ["ASYMMETRIC", "ConversionJob", "ConversionKey", "ConvertedFile", "qdq_reference"]
+
+ASYMMETRIC = "asymmetric"
+"""The quantisation scheme of activations that is always made; others are made where a device's target asks."""
+
+
+def qdq_reference(scheme: str) -> str:
+    """The name of a scheme's Q/DQ reference in the golden cases."""
+    return "qdq" if scheme == ASYMMETRIC else f"qdq-{scheme}"
+
+
+class ConversionKey(NamedTuple):
+    """What makes two conversions the same; see `ConversionJob`."""
+
+    runtime: str
+    precision: str
+    activations: str = "int8"
+    scheme: str = ASYMMETRIC
 
 
 @dataclasses.dataclass(frozen=True)
 class ConversionJob:
     """Make the artefact of `runtime` in `precision` from the ONNX file `source` in `directory`.
 
-    `activations` ("int8" or "uint8") is the twin of the Q/DQ graph that ONNX Runtime gets; others lower the int8 one.
+    `scheme` is that of the Q/DQ graph in `source`, and `activations` ("int8" or "uint8") the twin of it that ONNX
+    Runtime gets; others lower the int8 one.
     """
 
     runtime: str
@@ -21,11 +40,12 @@ class ConversionJob:
     source: str
     directory: str
     activations: str = "int8"
+    scheme: str = ASYMMETRIC
 
     @property
-    def key(self) -> tuple[str, str, str]:
+    def key(self) -> ConversionKey:
         """What makes two jobs the same."""
-        return self.runtime, self.precision, self.activations
+        return ConversionKey(self.runtime, self.precision, self.activations, self.scheme)
 
 
 @dataclasses.dataclass(frozen=True)

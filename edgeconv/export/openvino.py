@@ -6,17 +6,14 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import onnx_ir as ir
-
 from edgeconv.errors import ExportError
 from edgeconv.export.jobs import ConversionJob, ConvertedFile
-from edgeconv.graph import constant_value, load_graph, save_graph
+from edgeconv.export.requantisers import drop_requantisers
+from edgeconv.graph import load_graph, save_graph
 from edgeconv.manifest import TensorSpec
 from edgeconv.runtimes.openvino import import_openvino
 
-__all__ = ["convert", "drop_requantisers"]
-
-_MOVES_VALUES = {"Concat", "DepthToSpace", "Flatten", "MaxPool", "Reshape", "SpaceToDepth", "Squeeze", "Transpose"}
+__all__ = ["convert"]
 
 
 def convert(job: ConversionJob) -> ConvertedFile:
@@ -29,6 +26,7 @@ def convert(job: ConversionJob) -> ConvertedFile:
     stem = f"model.{job.precision}"
     path = Path(job.directory) / f"{stem}.xml"
     graph = load_graph(Path(job.source))
+    # else OpenVINO joins the quantisers around a Concat into one behind it: the convolutions before it write float
     drop_requantisers(graph)
     with tempfile.TemporaryDirectory(prefix="edgeconv-openvino-") as temporary:
         source = Path(temporary) / "source.onnx"
@@ -45,39 +43,6 @@ def convert(job: ConversionJob) -> ConvertedFile:
         [f"{stem}.bin"],
         {"transposes": str(sum(node.get_type_name() == "Transpose" for node in model.get_ops()))},
     )
-
-
-def drop_requantisers(model: ir.Model) -> int:
-    """Remove, in place, each Q/DQ pair behind an operator that only moves values which are on its grid already.
-
-    It is exact. OpenVINO would otherwise join the quantisers around a Concat into one behind it, so that the
-    convolutions in front of it write float and every branch is quantised again. Returns how many pairs went.
-    """
-    dropped = 0
-    for node in list(model.graph):
-        if node.op_type not in _MOVES_VALUES or len(node.outputs) != 1:
-            continue
-        readers = node.outputs[0].consumers()
-        if len(readers) != 1 or readers[0].op_type != "QuantizeLinear" or node.outputs[0].is_graph_output():
-            continue
-        (quantise,) = readers
-        sources = [value.producer() for value in node.inputs if value is not None and constant_value(value) is None]
-        dequantisers = quantise.outputs[0].consumers()
-        around = [*sources, *dequantisers]
-        if any(n is None or n.op_type != "DequantizeLinear" or _grid(n) != _grid(quantise) for n in around) or any(
-            n.outputs[0].is_graph_output() for n in dequantisers
-        ):
-            continue
-        for dequantise in dequantisers:
-            ir.convenience.replace_all_uses_with(dequantise.outputs[0], node.outputs[0])
-        model.graph.remove([*dequantisers, quantise], safe=True)
-        dropped += 1
-    return dropped
-
-
-def _grid(node: ir.Node) -> list[bytes]:
-    constants = (constant_value(value) for value in node.inputs[1:])
-    return [constant.tobytes() for constant in constants if constant is not None]
 
 
 def _spec(port: Any) -> TensorSpec:

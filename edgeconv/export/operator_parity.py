@@ -23,7 +23,15 @@ from edgeconv.graph import constant_value, save_graph, static_shape
 from edgeconv.manifest import Port
 from edgeconv.runtimes import get_runtime
 
-__all__ = ["MAX_STEPS", "OperatorParity", "check_operators"]
+__all__ = [
+    "MAX_STEPS",
+    "FloatCase",
+    "OperatorParity",
+    "Quantiser",
+    "check_operators",
+    "operator_port",
+    "wrap_operator",
+]
 
 MAX_STEPS = 1
 _RUNTIMES = ("onnxruntime", "litert", "openvino")
@@ -51,16 +59,23 @@ class OperatorParity:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Quantiser:
+class Quantiser:
+    """Of a whole tensor."""
+
     scale: np.float32
     zero_point: int
 
     def real(self, integers: Array) -> Array:
+        """What the integers stand for."""
         return (integers.astype(np.int32) - self.zero_point).astype(np.float32) * self.scale
+
+    def steps(self, found: Array, integers: Array) -> Array:
+        """How many steps the real values `found` are off the integers."""
+        return np.abs(np.rint((found - self.real(integers)) / self.scale))
 
 
 @dataclasses.dataclass(frozen=True)
-class _FloatCase:
+class FloatCase:
     """A case between a QuantizeLinear and a DequantizeLinear, so that any converter takes it like a whole Q/DQ graph.
 
     Both are exact on the integers they are fed with, so what is compared is the operator alone.
@@ -68,8 +83,8 @@ class _FloatCase:
 
     case: OperatorCase
     model: ir.Model
-    feeds: dict[str, tuple[str, _Quantiser | None]]  # input of the model: tensor of the graph, its quantiser
-    results: dict[str, tuple[str, _Quantiser]]
+    feeds: dict[str, tuple[str, Quantiser | None]]  # input of the model: tensor of the graph, its quantiser
+    results: dict[str, tuple[str, Quantiser]]
 
 
 def check_operators(
@@ -91,7 +106,7 @@ def check_operators(
         ExportError: a converter refuses an operator.
         RuntimeUnavailableError: a runtime is not installed, or refuses what the converter made.
     """
-    cases = [wrapped for case in split_operators(model) if (wrapped := _wrap(case)).results]
+    cases = [wrapped for case in split_operators(model) if (wrapped := wrap_operator(case)).results]
     taps = {name for c in cases for name, _ in [*c.feeds.values(), *c.results.values()]}
     taps -= {str(value.name) for value in model.graph.inputs}
     runner = ReferenceRunner(model, sorted(taps))
@@ -99,11 +114,9 @@ def check_operators(
     return [_check(case, runtime, tapped, activations) for runtime in runtimes for case in cases]
 
 
-def _check(
-    wrapped: _FloatCase, runtime: str, tapped: Sequence[Mapping[str, Array]], activations: str
-) -> OperatorParity:
+def _check(wrapped: FloatCase, runtime: str, tapped: Sequence[Mapping[str, Array]], activations: str) -> OperatorParity:
     case, graph = wrapped.case, wrapped.model.graph
-    ports = [[_port(value) for value in values] for values in (graph.inputs, graph.outputs)]
+    ports = [[operator_port(value) for value in values] for values in (graph.inputs, graph.outputs)]
     largest, differing, count = 0, 0, 0
     with tempfile.TemporaryDirectory(prefix="edgeconv-operator-") as temporary:
         source = Path(temporary) / "operator.onnx"
@@ -116,17 +129,18 @@ def _check(
             raw = {n: q.real(tensors[t]) if q else tensors[t] for n, (t, q) in wrapped.feeds.items()}
             found = read_outputs(session.run(make_inputs(raw, ports[0], inputs)), ports[1], outputs)
             for name, (tensor, quantiser) in wrapped.results.items():
-                steps = np.abs(np.rint((found[name] - quantiser.real(tensors[tensor])) / quantiser.scale))
+                steps = quantiser.steps(found[name], tensors[tensor])
                 largest = max(largest, int(steps.max(initial=0)))
                 differing += int(np.count_nonzero(steps))
                 count += steps.size
     return OperatorParity(runtime, case.name, case.operator, case.module, largest, differing / max(count, 1))
 
 
-def _wrap(case: OperatorCase) -> _FloatCase:
+def wrap_operator(case: OperatorCase) -> FloatCase:
+    """Put the case between quantisers; its `results` are empty where it writes no integers."""
     graph = case.model.graph
-    feeds: dict[str, tuple[str, _Quantiser | None]] = {}
-    results: dict[str, tuple[str, _Quantiser]] = {}
+    feeds: dict[str, tuple[str, Quantiser | None]] = {}
+    results: dict[str, tuple[str, Quantiser]] = {}
     for index, value in enumerate(list(graph.inputs)):
         tensor = str(value.name)
         if value.dtype not in _INTEGERS:
@@ -152,16 +166,17 @@ def _wrap(case: OperatorCase) -> _FloatCase:
         graph.append(dequantise)
         graph.outputs[index] = port
         results[f"{value.name}.real"] = (str(value.name), _quantiser(writer))
-    return _FloatCase(case, case.model, feeds, results)
+    return FloatCase(case, case.model, feeds, results)
 
 
-def _quantiser(node: ir.Node) -> _Quantiser:
+def _quantiser(node: ir.Node) -> Quantiser:
     scale, zero_point = constant_value(node.inputs[1]), constant_value(node.inputs[2])
     if scale is None or zero_point is None or scale.ndim != 0:
         raise ExportError(f"{node.name} at the border of an operator has no constant scale of its whole tensor.")
-    return _Quantiser(np.float32(scale), int(zero_point))
+    return Quantiser(np.float32(scale), int(zero_point))
 
 
-def _port(value: ir.Value) -> Port:
+def operator_port(value: ir.Value) -> Port:
+    """A border tensor as a port of a bundle."""
     shape = static_shape(value)
     return Port(str(value.name), list(shape or ()), "float32", "NCHW" if len(shape or ()) == 4 else "as-is")

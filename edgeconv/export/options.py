@@ -20,6 +20,7 @@ class ExportOptions:
         cases, else a part of the calibration data that is kept from calibration.
     mean, std: normalisation of the inputs in units of the input scaled to 0…1 (8-bit images) or as given (floats).
     runtimes: only these; one that fails is then an error instead of a row.
+    with_wheels: add the wheels (or the Python) that the device needs; they are fetched by pip.
     """
 
     model: str
@@ -37,6 +38,7 @@ class ExportOptions:
     output: Path = Path("bundles")
     name: str | None = None
     pack: bool = False
+    with_wheels: bool = False
     force: bool = False
 
 

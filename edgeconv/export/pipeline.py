@@ -6,18 +6,18 @@ import contextlib
 import re
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from edgeconv.devices.profile import DeviceProfile, load_profile
+from edgeconv.devices.profile import DeviceProfile, Target, load_profile
 from edgeconv.errors import ExportError, UsageError
-from edgeconv.export.bundle import pack_bundle, place_artifact, write_bundle
+from edgeconv.export.bundle import Supply, pack_bundle, place_artifact, write_bundle
 from edgeconv.export.conversion import CONVERTERS, convert_all
 from edgeconv.export.data import Array, input_ports
 from edgeconv.export.describe import describe_bundle
-from edgeconv.export.golden import Reference, golden_arrays
+from edgeconv.export.golden import GoldenArrays, Reference, golden_arrays
 from edgeconv.export.graphs import Graphs, make_graphs
-from edgeconv.export.jobs import ConversionJob
+from edgeconv.export.jobs import ASYMMETRIC, ConversionJob, ConversionKey, qdq_reference
 from edgeconv.export.options import BuiltBundle, ExportOptions, ExportResult
 from edgeconv.export.subject import Subject, load_subject
 from edgeconv.files import refuse_existing
@@ -50,9 +50,13 @@ def build_bundle(options: ExportOptions, progress: Progress = lambda stage: None
         for path in paths.values():
             refuse_existing(path, options.force)
         ports = input_ports(subject.golden, subject.shapes, options.mean, options.std)
+    supplies: dict[str, Supply] = {}
+    if options.with_wheels:  # before the long work begins: what cannot be had is known at once
+        with stage("wheels"):
+            supplies = {profile.name: _supply(profile, options, progress) for profile in profiles}
     with stage("trace"):
         traced = subject.trace()
-    graphs = make_graphs(traced, subject, ports, stage)
+    graphs = make_graphs(traced, subject, ports, _schemes(profiles, options), stage)
     with stage("golden cases"):
         golden = golden_arrays(subject.golden, ports, _references(subject, graphs))
     bundles = []
@@ -64,8 +68,10 @@ def build_bundle(options: ExportOptions, progress: Progress = lambda stage: None
             for profile in profiles:
                 artifacts, sources, failures = _sorted_out(profile, options, outcomes, models)
                 path = paths[profile.name]
-                manifest = describe_bundle(path.name, profile, subject, ports, graphs, golden, artifacts, failures)
-                manifest = write_bundle(path, manifest, sources, golden, force=options.force)
+                cases = _cases(golden, graphs, artifacts)
+                manifest = describe_bundle(path.name, profile, subject, ports, graphs, cases, artifacts, failures)
+                supply = supplies.get(profile.name, {})
+                manifest = write_bundle(path, manifest, sources, cases, supply, force=options.force)
                 packed = pack_bundle(path, manifest) if options.pack else None
                 bundles.append(_built(path, manifest, packed))
     return ExportResult(bundles, stage.times_ns)
@@ -98,6 +104,12 @@ def _profiles(options: ExportOptions) -> list[DeviceProfile]:
     return list({profile.name: profile for profile in map(load_profile, options.devices)}.values())
 
 
+def _supply(profile: DeviceProfile, options: ExportOptions, progress: Progress) -> Supply:
+    from edgeconv.export.wheels import make_supply
+
+    return make_supply(profile, list(dict.fromkeys(key.runtime for key in _wanted(profile, options))), progress)
+
+
 def _references(subject: Subject, graphs: Graphs) -> dict[str, Reference]:
     from edgeconv.export.reference import ReferenceRunner
 
@@ -107,19 +119,33 @@ def _references(subject: Subject, graphs: Graphs) -> dict[str, Reference]:
         return dict(zip(names, subject.run(inputs), strict=True))
 
     references: dict[str, Reference] = {"torch": original, "onnx": ReferenceRunner(graphs.fp32).run}
-    if graphs.int8 is not None:
-        references["qdq"] = ReferenceRunner(graphs.int8.model).run
+    for scheme, quantised in graphs.int8.items():
+        references[qdq_reference(scheme)] = ReferenceRunner(quantised.model).run
     return references
 
 
-def _job_key(profile: DeviceProfile, runtime: str, precision: str) -> tuple[str, str, str]:
-    twin = runtime == "onnxruntime" and precision == _INT8
-    return runtime, precision, profile.onnx_activations if twin else _INT8
+def _cases(golden: GoldenArrays, graphs: Graphs, artifacts: Sequence[Artifact]) -> GoldenArrays:
+    """The golden cases without the references of schemes that no artefact of the bundle was made from."""
+    needed = {qdq_reference(ASYMMETRIC), *(artifact.reference for artifact in artifacts)}
+    left_out = {qdq_reference(scheme) for scheme in graphs.int8} - needed
+    return {name: array for name, array in golden.items() if name.split(".")[0] not in left_out}
 
 
-def _wanted(profile: DeviceProfile, options: ExportOptions) -> list[tuple[str, str, str]]:
+def _job_key(profile: DeviceProfile, target: Target) -> ConversionKey:
+    if target.precision != _INT8:
+        return ConversionKey(target.runtime, target.precision)
+    activations = profile.onnx_activations if target.runtime == "onnxruntime" else _INT8
+    return ConversionKey(target.runtime, target.precision, activations, target.quantisation)
+
+
+def _schemes(profiles: Sequence[DeviceProfile], options: ExportOptions) -> list[str]:
+    """The quantisation schemes that the devices ask for; the asymmetric one is always made."""
+    return list(dict.fromkeys([ASYMMETRIC, *(key.scheme for profile in profiles for key in _wanted(profile, options))]))
+
+
+def _wanted(profile: DeviceProfile, options: ExportOptions) -> list[ConversionKey]:
     return [
-        _job_key(profile, target.runtime, target.precision)
+        _job_key(profile, target)
         for target in profile.targets
         if not options.runtimes or target.runtime in options.runtimes
     ]
@@ -127,31 +153,36 @@ def _wanted(profile: DeviceProfile, options: ExportOptions) -> list[tuple[str, s
 
 def _convert(
     profiles: list[DeviceProfile], options: ExportOptions, graphs: Graphs, models: Path, progress: Progress
-) -> dict[tuple[str, str, str], Artifact | Failure]:
+) -> dict[ConversionKey, Artifact | Failure]:
     from edgeconv.graph import save_graph
 
-    sources = {_INT8: models / "source.int8.onnx", "float": models / "source.fp32.onnx"}
-    save_graph(graphs.fp32, sources["float"])
-    if graphs.int8 is not None:
-        save_graph(graphs.int8.model, sources[_INT8])
-    jobs, outcomes = [], dict[tuple[str, str, str], Artifact | Failure]()
+    jobs, outcomes = [], dict[ConversionKey, Artifact | Failure]()
+    sources = {scheme: models / f"source.{scheme}.onnx" for scheme in graphs.int8}
+    for scheme, path in sources.items():
+        save_graph(graphs.int8[scheme].model, path)
+    fp32 = models / "source.fp32.onnx"
+    save_graph(graphs.fp32, fp32)
     for key in dict.fromkeys(key for profile in profiles for key in _wanted(profile, options)):
-        runtime, precision, activations = key
-        if precision == _INT8 and graphs.int8 is None:
-            outcomes[key] = Failure(runtime, precision, graphs.no_int8)
+        if key.precision == _INT8 and key.scheme in graphs.no_int8:
+            outcomes[key] = Failure(key.runtime, key.precision, graphs.no_int8[key.scheme])
             continue
-        source = sources[_INT8 if precision == _INT8 else "float"]
-        directory = models / activations
+        source = sources[key.scheme] if key.precision == _INT8 else fp32
+        directory = _directory(models, key)
         directory.mkdir(exist_ok=True)
-        jobs.append(ConversionJob(runtime, precision, str(source), str(directory), activations))
+        jobs.append(ConversionJob(key.runtime, key.precision, str(source), str(directory), key.activations, key.scheme))
     outcomes.update(convert_all(jobs, lambda job, _: progress(f"converted to {job.runtime} {job.precision}")))
     return outcomes
+
+
+def _directory(models: Path, key: ConversionKey) -> Path:
+    """Where a job writes: artefacts of the same name that differ in their activations are kept apart."""
+    return models / f"{key.scheme}-{key.activations}"
 
 
 def _sorted_out(
     profile: DeviceProfile,
     options: ExportOptions,
-    outcomes: Mapping[tuple[str, str, str], Artifact | Failure],
+    outcomes: Mapping[ConversionKey, Artifact | Failure],
     models: Path,
 ) -> tuple[list[Artifact], dict[str, Path], list[Failure]]:
     """The device's artefacts, where each of their files lies now, and what could not be made.
@@ -168,7 +199,7 @@ def _sorted_out(
         artifact = place_artifact(outcome)
         artifacts.append(artifact)
         for path in [artifact.path, *(companion.path for companion in artifact.companions)]:
-            sources[path] = models / key[2] / Path(path).name
+            sources[path] = _directory(models, key) / Path(path).name
     reasons = "; ".join(f"{f.runtime} {f.precision}: {f.reason}" for f in failures)
     if failures and options.runtimes:
         raise ExportError(f"A runtime that was asked for failed for {profile.name}: {reasons}")

@@ -1,10 +1,17 @@
-"""The default tolerance class of each precision."""
+"""The tolerance class of each precision: the defaults, and the user's changes to them."""
 
 from __future__ import annotations
 
-from edgeconv.manifest import Tolerance
+import dataclasses
+import difflib
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
 
-__all__ = ["default_tolerances"]
+from edgeconv.errors import UsageError
+from edgeconv.manifest import PRECISIONS, Tolerance
+
+__all__ = ["default_tolerances", "override_tolerances"]
 
 # A float graph is the same function up to the order of sums; fp16 keeps 11 bits of every weight; int8 is judged by what
 # it loses against PyTorch and by whether a runtime's kernels lose more than the Q/DQ graph itself does.
@@ -35,7 +42,52 @@ _DEFAULTS = (
     ),
 )
 
+_BOUNDS = tuple(field.name for field in dataclasses.fields(Tolerance) if field.name != "precision")
+_FORM = "Write PRECISION.BOUND=VALUE, like int8.total_min_sqnr_db=28, or =none to leave it unjudged."
+
 
 def default_tolerances() -> list[Tolerance]:
     """One for each precision."""
     return list(_DEFAULTS)
+
+
+def override_tolerances(tolerances: Iterable[Tolerance], overrides: Sequence[str]) -> list[Tolerance]:
+    """The default classes, `tolerances` in the place of those of the same precision, then `overrides` on top.
+
+    Args:
+        tolerances: for example those of a bundle's manifest.
+        overrides: each like ``int8.total_min_sqnr_db=28``; ``none`` leaves a bound unjudged.
+
+    Raises:
+        UsageError: an override has another form, or names no precision or bound (near names are suggested).
+    """
+    classes = {tolerance.precision: tolerance for tolerance in [*_DEFAULTS, *tolerances]}
+    for text in overrides:
+        key, equals, value = text.partition("=")
+        precision, dot, bound = key.strip().partition(".")
+        if not equals or not dot:
+            raise UsageError(f"The tolerance {text!r} cannot be read.", _FORM)
+        _known(precision, sorted({*PRECISIONS, *classes}), f"{text!r}: no precision")
+        _known(bound, _BOUNDS, f"{text!r}: no bound")
+        changed: dict[str, Any] = {bound: _number(text, value.strip())}
+        classes[precision] = dataclasses.replace(classes[precision], **changed)
+    return list(classes.values())
+
+
+def _known(name: str, names: Sequence[str], what: str) -> None:
+    if name not in names:
+        near = difflib.get_close_matches(name, names, n=2, cutoff=0.4)
+        hint = f"Did you mean {' or '.join(near)}?" if near else f"There are: {', '.join(names)}."
+        raise UsageError(f"{what} is called {name!r}.", hint)
+
+
+def _number(text: str, value: str) -> float | None:
+    if value.lower() == "none":
+        return None
+    try:
+        number = float(value)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise UsageError(f"The tolerance {text!r} has no number.", _FORM)
+    return number

@@ -7,10 +7,11 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 
 from edgeconv.manifest import Tolerance
-from edgeconv.parity.tolerance import default_tolerances
+from edgeconv.parity.location import Location
+from edgeconv.parity.tolerance import default_tolerances, override_tolerances
 from edgeconv.records import DriftPart, Result, RunRecord
 
-__all__ = ["Finding", "Verdict", "check_parity"]
+__all__ = ["Finding", "Verdict", "check_parity", "judge_result"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,11 +33,17 @@ class Finding:
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
-    """All findings; `failures` are the messages of those that did not pass."""
+    """All findings; `failures` are the messages of those that did not pass.
+
+    `notes` are no failures of parity: artefacts that the export could not make, latencies that are not valid, a task
+    metric that was not taken.  `breaks` says where the failing artefacts first break, as far as that was looked for.
+    """
 
     passed: bool
     findings: list[Finding]
     failures: list[str]
+    notes: list[str] = dataclasses.field(default_factory=list)
+    breaks: list[Location] = dataclasses.field(default_factory=list)
 
 
 def check_parity(record: RunRecord, tolerances: Sequence[Tolerance] | None = None) -> Verdict:
@@ -46,12 +53,29 @@ def check_parity(record: RunRecord, tolerances: Sequence[Tolerance] | None = Non
         record: the run.
         tolerances: one for each precision (a bundle's manifest has them); the defaults where there is none.
     """
-    classes = {t.precision: t for t in [*default_tolerances(), *(tolerances or ())]}
-    findings = [finding for result in record.results for finding in _judge(result, classes.get(result.precision))]
+    classes = {tolerance.precision: tolerance for tolerance in override_tolerances(tolerances or (), ())}
+    findings = [finding for r in record.results for finding in judge_result(r, classes.get(r.precision))]
     failures = [finding.message for finding in findings if not finding.passed]
     if not record.results:
         failures.append("The run has no result: nothing was measured, so nothing can be judged.")
-    return Verdict(not failures, findings, failures)
+    return Verdict(not failures, findings, failures, list(_notes(record)))
+
+
+def judge_result(result: Result, tolerance: Tolerance | None = None) -> list[Finding]:
+    """The findings of one artefact, by `tolerance` or the default class of its precision."""
+    if tolerance is None:
+        tolerance = next((t for t in default_tolerances() if t.precision == result.precision), None)
+    return list(_judge(result, tolerance))
+
+
+def _notes(record: RunRecord) -> Iterator[str]:
+    for failure in record.failures:
+        yield f"{failure.runtime} {failure.precision} could not be made: {failure.reason}."
+    for result in record.results:
+        if not result.valid and result.drift is not None:
+            reasons = "; ".join(result.invalid_reasons) or "no reason was recorded"
+            name = f"{result.runtime} {result.precision}"
+            yield f"{name}: its latency is not valid, which is no failure of parity: {reasons}."
 
 
 def _judge(result: Result, tolerance: Tolerance | None) -> Iterator[Finding]:

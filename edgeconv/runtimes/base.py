@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, List, Protocol, Tuple, Type
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Protocol, Tuple, Type
 
-from edgeconv.errors import RuntimeUnavailableError
+from edgeconv.errors import RuntimeUnavailableError, UsageError
+from edgeconv.records import Execution
 
 if TYPE_CHECKING:  # devices have numpy without numpy.typing; annotations are never evaluated
     import numpy.typing as npt
@@ -14,7 +16,9 @@ if TYPE_CHECKING:  # devices have numpy without numpy.typing; annotations are ne
 else:
     Array = Any
 
-__all__ = ["Array", "Runtime", "Session", "not_installed", "refused"]
+__all__ = ["DEFAULTS", "Array", "Runtime", "Session", "complete_options", "not_installed", "refused"]
+
+DEFAULTS: Mapping[str, str] = {}  # no option asked for
 
 
 class Session(Protocol):
@@ -32,7 +36,14 @@ class Session(Protocol):
         ...
 
     def evidence(self) -> Dict[str, str]:
-        """What the runtime says of itself: `provider` (what really ran), `threads`, precision hint, …"""
+        """What the runtime says of itself: `provider`, `threads`, precision hint, …"""
+        ...
+
+    def execution(self, inputs: List[Array]) -> Execution:
+        """What was asked for and what really runs, operator by operator where the runtime tells.
+
+        It may load the model again and run it once, with tracing: not for a process that is still being timed.
+        """
         ...
 
 
@@ -49,10 +60,19 @@ class Runtime(Protocol):
         """
         ...
 
-    def load(self, path: Path, threads: int) -> Session:
+    def options(self) -> Dict[str, List[str]]:
+        """What can be set here, by name: the allowed values, the default first.  Imports the runtime.
+
+        Raises:
+            RuntimeUnavailableError: not installed.
+        """
+        ...
+
+    def load(self, path: Path, threads: int, options: Mapping[str, str] = DEFAULTS) -> Session:
         """Load a model file for inference with `threads` threads.
 
         Raises:
+            UsageError: there is no such option or value here.
             RuntimeUnavailableError: not installed, or the runtime refuses the file, or would not run it as asked.
         """
         ...
@@ -60,6 +80,25 @@ class Runtime(Protocol):
     def failures(self) -> Tuple[Type[Exception], ...]:
         """What `Session.run` raises when the runtime fails.  Imports the runtime."""
         ...
+
+
+def complete_options(runtime: Runtime, asked: Mapping[str, str]) -> Dict[str, str]:
+    """Every option of `runtime` with the value asked for or its default.
+
+    Raises:
+        UsageError: there is no such option or value here.
+    """
+    allowed = runtime.options()
+    for name, value in asked.items():
+        if name not in allowed:
+            near = difflib.get_close_matches(name, allowed, n=1)
+            hint = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(allowed)}."
+            raise UsageError(f"{runtime.name} has no option called {name!r}.", hint)
+        if value not in allowed[name]:
+            raise UsageError(
+                f"{runtime.name} cannot have {name}={value} here.", f"Possible here: {', '.join(allowed[name])}."
+            )
+    return {name: asked.get(name, values[0]) for name, values in allowed.items()}
 
 
 def not_installed(runtime: str, package: str, error: ImportError) -> RuntimeUnavailableError:

@@ -5,15 +5,19 @@ from __future__ import annotations
 import collections
 import sys
 from pathlib import Path
-from typing import Any, Dict, List, Tuple, Type
+from typing import Any, Dict, List, Mapping, Tuple, Type
 
 from edgeconv.errors import RuntimeUnavailableError
-from edgeconv.runtimes.base import Array, not_installed, refused
+from edgeconv.records import Execution
+from edgeconv.runtimes.base import DEFAULTS, Array, complete_options, not_installed, refused
 
 __all__ = ["OpenVino", "import_openvino"]
 
 _TELEMETRY = "openvino_telemetry"
 _PRECISION = "INFERENCE_PRECISION_HINT"
+# What floats can be computed in, by the capability that a device names.
+_FLOATS = {"f32": "FP32", "f16": "FP16", "bf16": "BF16"}
+_HINTS = {"latency": "LATENCY", "throughput": "THROUGHPUT"}
 _NO_COMPUTATION = ("", "Const", "Input", "Output", "Reshape")
 _PROPERTIES = {
     "precision hint": _PRECISION,
@@ -52,6 +56,9 @@ class OpenVino:
 
     name = "openvino"
 
+    def __init__(self) -> None:
+        self._core: Any = None
+
     def version(self) -> str:
         """Installed version, without the build's hash."""
         return str(import_openvino().get_version()).split("-", 1)[0]
@@ -60,24 +67,47 @@ class OpenVino:
         """Its exceptions are Python's own."""
         return (ValueError, RuntimeError, TypeError)
 
-    def load(self, path: Path, threads: int) -> _Session:
+    def options(self) -> Dict[str, List[str]]:
+        """Performance hint, what floats are computed in where the CPU can, number of streams."""
+        capabilities = self._device().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        return {
+            "hint": list(_HINTS),
+            "precision": [name for name, capability in _FLOATS.items() if capability in capabilities],
+            "streams": ["auto", "1"],
+        }
+
+    def load(self, path: Path, threads: int, options: Mapping[str, str] = DEFAULTS) -> _Session:
         """A model compiled for low latency, computing floats in f32: left alone it takes bf16 or f16 where it can."""
-        openvino = import_openvino()
-        asked = {"PERFORMANCE_HINT": "LATENCY", _PRECISION: "f32", "INFERENCE_NUM_THREADS": threads}
+        chosen = complete_options(self, options)
+        asked = {
+            "PERFORMANCE_HINT": _HINTS[chosen["hint"]],
+            _PRECISION: chosen["precision"],
+            "INFERENCE_NUM_THREADS": threads,
+        }
+        if chosen["streams"] != "auto":
+            asked["NUM_STREAMS"] = chosen["streams"]
         try:
-            compiled = openvino.Core().compile_model(str(path), "CPU", asked)
+            compiled = self._device().compile_model(str(path), "CPU", asked)
             took = _text(compiled.get_property(_PRECISION))
-            session = _Session(compiled)
+            session = _Session(compiled, chosen["precision"])
         except self.failures() as error:
             raise refused(self.name, path, error) from error
-        if took != "f32":
-            raise RuntimeUnavailableError(f"openvino was asked to compute floats in f32 and took {took}.")
+        if took != chosen["precision"]:
+            raise RuntimeUnavailableError(
+                f"openvino was asked to compute floats in {chosen['precision']} and took {took}."
+            )
         return session
+
+    def _device(self) -> Any:
+        """OpenVINO's core, made once: with it the CPU plugin is loaded."""
+        if self._core is None:
+            self._core = import_openvino().Core()
+        return self._core
 
 
 class _Session:
-    def __init__(self, compiled: Any) -> None:
-        self._compiled = compiled
+    def __init__(self, compiled: Any, precision: str) -> None:
+        self._compiled, self._precision = compiled, precision
         self._request = compiled.create_infer_request()
         self.input_names: List[str] = [port.get_any_name() for port in compiled.inputs]
         self.output_names: List[str] = [port.get_any_name() for port in compiled.outputs]
@@ -96,25 +126,45 @@ class _Session:
     def evidence(self) -> Dict[str, str]:
         """Device and hints as the compiled model reads them back, and how many nodes of a kind ran on which kernel."""
         devices = self._compiled.get_property("EXECUTION_DEVICES")
-        found = {"provider": ", ".join(map(str, devices)), "precision hint asked": "f32"}
+        found = {"provider": ", ".join(map(str, devices)), "precision hint asked": self._precision}
         supported = self._compiled.get_property("SUPPORTED_PROPERTIES")
         for label, name in _PROPERTIES.items():
             if name in supported:
                 found[label] = _text(self._compiled.get_property(name))
-        kinds = collections.Counter(_kind(node) for node in self._compiled.get_runtime_model().get_ordered_ops())
-        found["nodes"] = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common() if kind)
+        kinds = collections.Counter(" ".join(kind) for kind in self._kinds())
+        found["nodes"] = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
         return found
 
+    def execution(self, inputs: List[Array]) -> Execution:
+        """Nodes by the precision that their kernel computes in, as the compiled model tells."""
+        devices = ", ".join(map(str, self._compiled.get_property("EXECUTION_DEVICES")))
+        took = _text(self._compiled.get_property(_PRECISION))
+        ran = collections.Counter(kernel.rsplit("_", 1)[-1].lower() for _, kernel in self._kinds())
+        total = sum(ran.values())
+        other = sum(count for name, count in ran.items() if name in _FLOATS and name != self._precision)
+        return Execution(
+            requested=f"CPU {self._precision}",
+            used=f"{devices} {took}",
+            operators=dict(ran.most_common()),
+            share=1 - other / total if total else None,
+            precision=took,
+            threads=int(self._compiled.get_property("INFERENCE_NUM_THREADS")),
+        )
 
-def _kind(node: Any) -> str:
-    """Layer and kernel of a node, such as "Convolution brgconv_avx512_I8"; empty for what computes nothing.
+    def _kinds(self) -> List[Tuple[str, str]]:
+        nodes = self._compiled.get_runtime_model().get_ordered_ops()
+        return [kind for kind in map(_kind, nodes) if kind[0] not in _NO_COMPUTATION]
+
+
+def _kind(node: Any) -> Tuple[str, str]:
+    """Layer and kernel of a node, such as ("Convolution", "brgconv_avx512_I8").
 
     The kernel's name ends in the precision that it computes in; `runtimePrecision` is that of the narrowest tensor, so
     it says f16 of an f32 kernel that reads f16 weights.
     """
     info = node.get_rt_info()
     layer, kernel = (info[key].astype(str) if key in info else "" for key in ("layerType", "primitiveType"))
-    return "" if layer in _NO_COMPUTATION else f"{layer} {kernel}"
+    return layer, kernel
 
 
 def _text(value: Any) -> str:

@@ -70,6 +70,20 @@ def test_nan_and_infinity_are_refused_before_any_figure_is_made(value):
         compare_outputs({"y": bad}, {"y": bad})
 
 
+def test_what_is_not_finite_is_told_with_its_place_and_count():
+    bad = np.zeros((3, 1, 2, 4, 5), np.float32)
+    bad[1, 0, 1, 2, 3], bad[2, 0, 0, 0, :2] = np.nan, np.inf
+    where = r"3 NaN or infinite values of 120 \(1 NaN\), the first in case 1 at \[0, 1, 2, 3\]"
+    with pytest.raises(DataError, match=where):
+        compare_outputs({"y": np.zeros_like(bad)}, {"y": bad})
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.bool_, np.complex64])
+def test_outputs_that_are_no_floats_are_refused(dtype):
+    with pytest.raises(DataError, match=f"'y' is {np.dtype(dtype)}, expected floats"):
+        compare_outputs({"y": np.ones(2, np.float32)}, {"y": np.ones(2, dtype)})
+
+
 def test_wrong_shapes_and_names_are_refused():
     with pytest.raises(DataError, match=r"'y' has shape \[2, 1\], expected \[1, 2\]"):
         compare_outputs({"y": np.ones((1, 2))}, {"y": np.ones((2, 1))})
@@ -96,6 +110,16 @@ def test_drift_of_int8_starts_from_the_qdq_reference(golden):
     assert drift.total == drift.reference
     assert drift.export.sqnr_db > 100
     assert drift.quantisation.sqnr_db < 40
+
+
+def test_drift_of_an_artefact_of_another_scheme_starts_from_its_own_reference(golden):
+    golden["qdq-symmetric.y"] = golden["qdq.y"] + np.float32(0.5)
+    outputs = {"y": golden["qdq-symmetric.y"]}
+    assert drift_of(golden, outputs, "int8", "qdq-symmetric").runtime == IDENTICAL
+    assert drift_of(golden, outputs, "int8").runtime != IDENTICAL
+    del golden["qdq-symmetric.y"]
+    with pytest.raises(DataError, match="qdq-symmetric reference"):
+        drift_of(golden, outputs, "int8", "qdq-symmetric")
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])

@@ -8,12 +8,13 @@ import json
 import numpy as np
 import pytest
 
+from edgeconv.benchmarks.agent.protocol import LatencyProtocol
 from edgeconv.benchmarks.run import RunSettings, run_benchmark, write_record
 from edgeconv.bundles import Bundle, load_bundle
 from edgeconv.errors import BundleError, DeviceError, UsageError
 from edgeconv.files import sha256_file
 from edgeconv.parity.verdict import check_parity
-from edgeconv.records import read_record
+from edgeconv.records import Tuning, read_record
 
 DRIFT_KEYS = {"max_abs", "mean_abs", "sqnr_db", "cosine"}
 
@@ -208,7 +209,7 @@ def test_the_bundles_own_agent_runs_and_not_ours(bundle):
 
 
 def test_a_sample_that_is_too_small_says_so(bundle):
-    result = one(bundle, settings=RunSettings(0.0, 1, 0.0, 0.0))
+    result = one(bundle, settings=RunSettings.counted(1))
     assert not result.valid
     assert "only 1 inferences were timed, the median needs 7" in result.invalid_reasons
     assert result.latency_ns.p50 is None
@@ -216,10 +217,76 @@ def test_a_sample_that_is_too_small_says_so(bundle):
 
 
 def test_percentiles_follow_the_size_of_the_sample(bundle):
-    few = one(bundle, settings=RunSettings(0.0, 50, 3.0, 0.0)).latency_ns
+    protocol = LatencyProtocol(min_seconds=0.0, min_count=50, extra_seconds=3.0, warmup_seconds=0.0)
+    few = one(bundle, settings=RunSettings(protocol, rounds=1, attempts=1)).latency_ns
     assert len(few.samples) >= 50
     assert few.p90 is not None
     assert few.p99 is None or len(few.samples) >= 459
+
+
+def test_rounds_are_fresh_processes_whose_samples_are_all_kept(bundle):
+    protocol = LatencyProtocol(min_seconds=0.15, min_count=21, extra_seconds=0.3, warmup_seconds=0.0)
+    result = one(bundle, settings=RunSettings(protocol, rounds=3, attempts=1))
+    assert len(result.latency_ns.rounds) == 3
+    assert sum(result.latency_ns.rounds) == len(result.latency_ns.samples)
+    assert min(result.latency_ns.rounds) >= 7
+    assert result.drift is not None
+    looks = [sample.at_seconds for sample in result.state.samples]
+    assert looks == sorted(looks)
+    assert looks[-1] > 0.2  # three processes one after the other
+
+
+def test_what_was_measured_how_stands_in_the_record(record, tiny_bundle_master):
+    manifest = load_bundle(tiny_bundle_master).manifest
+    assert record.settings["min_count"] == RunSettings.quick().protocol.min_count
+    assert (record.settings["rounds"], record.settings["attempts"]) == (1, 1)
+    assert record.failures == manifest.failures
+    assert record.tools == manifest.tools
+    assert record.model_sha256 == manifest.model.weights_sha256
+    for result in record.results:
+        assert result.execution.share == 1.0
+        assert result.execution.requested == result.execution.used
+        assert result.state is not None
+
+
+def test_options_of_a_runtime_reach_only_that_runtime(bundle):
+    options = {"litert": {"xnnpack": "off"}}
+    run = run_benchmark(bundle, precisions=["fp32"], settings=RunSettings.quick(), options=options)
+    by_runtime = {result.runtime: result for result in run.results}
+    assert by_runtime["litert"].provider == "built-in kernels"
+    assert {name: result.options for name, result in by_runtime.items()} == {
+        "litert": {"xnnpack": "off"},
+        "onnxruntime": {},
+        "openvino": {},
+    }
+
+
+def test_a_provider_that_is_not_there_is_an_invalid_row_and_not_another_provider(bundle):
+    result = one(bundle, options={"onnxruntime": {"provider": "dml"}})
+    assert not result.valid
+    assert "cannot have provider=dml here" in result.invalid_reasons[0]
+    assert result.latency_ns.samples == []
+
+
+def test_tuned_settings_are_used_unless_something_else_is_asked_for(bundle):
+    sha256 = bundle.manifest.artifact("litert", "fp32").sha256
+    tuned = {sha256: Tuning({"threads": "2", "xnnpack": "off"}, [])}
+    result = one(bundle, "litert", tuned=tuned)
+    assert (result.threads, result.provider, result.tuning) == (2, "built-in kernels", tuned[sha256])
+    asked = one(bundle, "litert", tuned=tuned, threads=1, options={"litert": {"xnnpack": "on"}})
+    assert (asked.threads, asked.provider) == (1, "XNNPACK")
+
+
+def test_events_tell_what_the_agent_is_at(bundle):
+    events = []
+    one(bundle, settings=RunSettings.counted(20), events=events.append)
+    assert events
+    assert all("phase" in event for event in events)
+
+
+def test_a_run_has_the_id_that_it_was_given(bundle):
+    run = run_benchmark(bundle, runtimes=["litert"], settings=RunSettings.quick(), run_id="mine")
+    assert run.run_id == "mine"
 
 
 def test_threads_are_asked_for_and_recorded(bundle):
@@ -250,9 +317,9 @@ def test_a_choice_that_means_nothing_is_refused_before_anything_runs(choice, wor
         run_benchmark(bundle, **choice)
 
 
-def test_a_target_of_a_later_version_is_refused(bundle):
-    with pytest.raises(DeviceError, match="later version"):
-        run_benchmark(bundle, "ssh://pi@raspberrypi.local")
+def test_an_unknown_kind_of_target_is_refused(bundle):
+    with pytest.raises(DeviceError, match="carrier-pigeon"):
+        run_benchmark(bundle, "carrier-pigeon:coop")
 
 
 def test_golden_cases_without_references_are_refused(bundle):

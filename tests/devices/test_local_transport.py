@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from edgeconv.devices.transports import open_transport
 from edgeconv.errors import DeviceError
+from tests.devices.processes import assert_ends
 
 
 @pytest.fixture
@@ -62,13 +64,33 @@ def test_local_runs_with_this_python(local):
     assert local.python == [sys.executable]
 
 
-@pytest.mark.parametrize(
-    "target", ["ssh://pi@raspberrypi.local", "adb:SERIAL", "emulated:cortex-a76", "local", "", "locl:"]
-)
-def test_a_target_that_cannot_be_reached_yet_is_told_with_what_can(target):
-    with pytest.raises(DeviceError, match="later version") as caught:
+@pytest.mark.parametrize("target", ["pi@raspberrypi.local", "local", "", "locl:", "SSH://pi", "/dev/null"])
+def test_what_is_no_target_is_told_with_what_is(target):
+    with pytest.raises(DeviceError, match="is no target") as caught:
         open_transport(target)
     assert repr(target) in caught.value.message
+    assert "ssh://[user@]host[:port]" in caught.value.hint
+
+
+def test_lines_are_heard_as_they_come(local):
+    heard = []
+    code = "import time; print('one', flush=True); time.sleep(0.3); print('two')"
+    done = run(local, code, on_line=lambda line: heard.append((line, time.monotonic())))
+    assert [line for line, _ in heard] == ["one", "two"]
+    assert heard[1][1] - heard[0][1] > 0.1
+    assert done.stdout == "one\ntwo\n"
+
+
+def test_a_command_that_ends_leaves_no_process_behind_when_it_takes_too_long(local):
+    code = "import subprocess, sys, time; print(subprocess.Popen(['sleep', '300']).pid, flush=True); time.sleep(300)"
+    done = run(local, code, timeout_seconds=3)
+    assert done.returncode is None
+    assert_ends(int(done.stdout))
+
+
+def test_this_machine_tells_what_it_is(local):
+    assert local.system.machine == os.uname().machine
+    assert local.system.bits == 64
 
 
 def test_local_takes_no_address():

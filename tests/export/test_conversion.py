@@ -7,7 +7,7 @@ import pytest
 
 from edgeconv.export import conversion
 from edgeconv.export.conversion import convert_all, run_job
-from edgeconv.export.jobs import ConversionJob
+from edgeconv.export.jobs import ConversionJob, ConversionKey
 from edgeconv.files import sha256_file
 from edgeconv.manifest import Artifact, Failure
 
@@ -44,11 +44,11 @@ def test_every_converter_works_in_a_process_of_its_own(source: Path) -> None:
 def test_a_refusing_converter_is_a_failure_with_its_reason(tmp_path: Path) -> None:
     source = _save(tmp_path / "m.onnx", "y = Sin(x)")
     outcomes = convert_all([_job(source, "litert", "fp32"), _job(source, "openvino", "fp32")], lambda *_: None)
-    failure = outcomes["litert", "fp32", "int8"]
+    failure = outcomes[ConversionKey("litert", "fp32")]
     assert isinstance(failure, Failure)
     assert "Sin" in failure.reason
     assert "layer/Sin" in failure.reason
-    assert isinstance(outcomes["openvino", "fp32", "int8"], Artifact)
+    assert isinstance(outcomes[ConversionKey("openvino", "fp32")], Artifact)
 
 
 def test_a_file_that_is_no_model_is_a_failure_in_every_converter(tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ import onnx_ir as ir
 import pytest
 
 from edgeconv.export.quantize import observed_tensors
-from edgeconv.export.quantize.plan import Operation, plan_operations
+from edgeconv.export.quantize.operation import Operation
+from edgeconv.export.quantize.plan import plan_operations
 
 Build = Callable[..., ir.Model]
 _W = np.ones((2, 2, 1, 1), np.float32)

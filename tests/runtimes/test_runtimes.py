@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,11 @@ import pytest
 
 from edgeconv.errors import RuntimeUnavailableError, UsageError
 from edgeconv.runtimes import get_runtime, runtime_names
-from edgeconv.runtimes.litert import LiteRt
+from edgeconv.runtimes.litert import LiteRt, _replaced
+from edgeconv.runtimes.onnxruntime import import_onnxruntime
 from edgeconv.runtimes.openvino import import_openvino
+
+ort = import_onnxruntime()
 
 FILES = {"onnxruntime": "model.fp32.onnx", "litert": "model.fp32.tflite", "openvino": "model.fp32.xml"}
 
@@ -48,6 +52,118 @@ def test_evidence_names_what_ran(name, threads, tiny):
     expected = {"onnxruntime": "CPUExecutionProvider", "litert": "XNNPACK", "openvino": "CPU"}
     assert evidence["provider"] == expected[name]
     assert evidence["threads"] == str(threads)
+
+
+def loaded(name, tiny, file=None, threads=1, **options):
+    """A session, and zeros that it takes."""
+    path = tiny.directory / (file or FILES[name])
+    shape = (1, 24, 32, 3) if name == "litert" else (1, 3, 24, 32)
+    dtype = np.int8 if name == "litert" and "int8" in path.name else np.float32
+    return get_runtime(name).load(path, threads, options), [np.zeros(shape, dtype)]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_first_value_of_each_option_is_the_default(name, tiny):
+    options = get_runtime(name).options()
+    assert options
+    default, inputs = loaded(name, tiny)
+    chosen, _ = loaded(name, tiny, **{option: values[0] for option, values in options.items()})
+    np.testing.assert_array_equal(default.run(inputs)[0], chosen.run(inputs)[0])
+    assert default.evidence() == chosen.evidence()
+
+
+def every_option():
+    return [(n, o, v) for n in FILES for o, values in get_runtime(n).options().items() for v in values[1:]]
+
+
+@pytest.mark.parametrize(("name", "option", "value"), every_option())
+def test_every_value_that_is_offered_here_runs_and_is_close(name, option, value, tiny):
+    session, inputs = loaded(name, tiny, **{option: value})
+    default, _ = loaded(name, tiny)
+    np.testing.assert_allclose(session.run(inputs)[0], default.run(inputs)[0], atol=0.02)
+    assert session.execution(inputs).share > 0
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_an_option_that_is_not_there_is_refused(name, tiny):
+    with pytest.raises(UsageError, match=f"{name} has no option called 'colour'"):
+        loaded(name, tiny, colour="blue")
+    option = next(iter(get_runtime(name).options()))
+    with pytest.raises(UsageError, match=f"{option}=blue here"):
+        loaded(name, tiny, **{option: "blue"})
+
+
+@pytest.mark.skipif("CUDAExecutionProvider" in ort.get_available_providers(), reason="this onnxruntime has CUDA")
+def test_a_provider_that_is_not_there_is_refused_and_not_replaced(tiny):
+    with pytest.raises(UsageError, match="Possible here: cpu"):
+        loaded("onnxruntime", tiny, provider="cuda")
+
+
+def test_onnxruntime_counts_kernels_by_the_provider_that_ran_them(tiny):
+    session, inputs = loaded("onnxruntime", tiny, threads=2)
+    execution = session.execution(inputs)
+    assert execution.requested == execution.used == "CPUExecutionProvider"
+    assert execution.operators["CPUExecutionProvider"] >= 2  # two convolutions, whatever is fused into them
+    assert execution.share == 1.0
+    assert execution.threads == 2
+
+
+def test_onnxruntime_leaves_no_trace_behind(tiny, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    session, inputs = loaded("onnxruntime", tiny)
+    session.execution(inputs)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_litert_counts_the_operators_that_its_delegate_replaced(precision, tiny):
+    session, inputs = loaded("litert", tiny, f"model.{precision}.tflite")
+    execution = session.execution(inputs)
+    assert (execution.requested, execution.used) == ("XNNPACK", "XNNPACK")
+    assert execution.operators == {"XNNPACK": 2}
+    assert execution.share == 1.0
+
+
+def test_litert_without_its_delegate_runs_built_in_kernels(tiny):
+    session, inputs = loaded("litert", tiny, xnnpack="off")
+    execution = session.execution(inputs)
+    assert execution.requested == execution.used == "built-in kernels"
+    assert execution.operators == {"built-in kernels": 2}
+    assert session.evidence()["provider"] == "built-in kernels"
+
+
+def test_litert_operators_outside_a_delegate_are_told_apart():
+    def node(index, name, inputs, outputs):
+        return {"index": index, "op_name": name, "inputs": np.array(inputs), "outputs": np.array(outputs)}
+
+    # 0 -> A -> 1 -> B -> 2 -> C -> 3 -> D -> 4, where one delegate took A and B, another one D.
+    chain = [node(i, "CONV_2D", [i, 10 + i, -1], [i + 1]) for i in range(4)]
+    delegates = [node(4, "DELEGATE", [0, 10, 11], [2]), node(5, "DELEGATE", [3, 13], [4])]
+    assert _replaced(chain, delegates) == {0, 1, 3}
+    assert _replaced(chain, []) == set()
+
+
+@pytest.mark.parametrize(("precision", "kernel"), [("fp32", "f32"), ("fp16", "f32"), ("int8", "i8")])
+def test_openvino_counts_nodes_by_the_precision_of_their_kernel(precision, kernel, tiny):
+    session, inputs = loaded("openvino", tiny, f"model.{precision}.xml")
+    execution = session.execution(inputs)
+    assert execution.requested == execution.used == "CPU f32"
+    assert (execution.precision, execution.share, execution.threads) == ("f32", 1.0, 1)
+    assert execution.operators[kernel] >= 2
+
+
+@pytest.mark.parametrize("precision", get_runtime("openvino").options()["precision"][1:])
+def test_openvino_computes_in_another_precision_only_when_it_is_asked_to(precision, tiny):
+    session, inputs = loaded("openvino", tiny, precision=precision)
+    execution = session.execution(inputs)
+    assert (execution.requested, execution.used, execution.precision) == (
+        f"CPU {precision}",
+        f"CPU {precision}",
+        precision,
+    )
+    assert execution.operators[precision] >= 2
 
 
 def test_openvino_computes_in_f32_and_reads_it_back(tiny):

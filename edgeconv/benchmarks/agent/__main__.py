@@ -1,4 +1,4 @@
-"""The agent's command line: ``python3 agent.pyz run|list|host``.  Part of the device agent: Python 3.8."""
+"""The agent's command line: ``python3 agent.pyz run|tune|list|host``.  Part of the device agent: Python 3.8."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import List, Optional
+from typing import Any, List, Mapping, Optional, Tuple
 
 from edgeconv import __version__
+from edgeconv.benchmarks.agent import job
+from edgeconv.benchmarks.agent.progress import Progress
 from edgeconv.benchmarks.agent.protocol import LatencyProtocol
+from edgeconv.benchmarks.agent.state import watch as state
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.manifest import read_manifest
-from edgeconv.records import Result
 from edgeconv.runtimes import get_runtime, runtime_names
 from edgeconv.runtimes.base import not_installed
 from edgeconv.schema import to_json
@@ -53,17 +55,38 @@ def _parser() -> argparse.ArgumentParser:
     host = commands.add_parser("host", help="what this machine is, as JSON")
     host.set_defaults(command=_host)
 
+    state.add_parser(commands)
+
+    install = commands.add_parser(
+        "install", help="make an environment of the bundle's wheels, offline; prints its Python"
+    )
+    install.add_argument("--wheels", type=Path, default=default_bundle / "wheels", help="default: %(default)s")
+    install.add_argument("--into", type=Path, required=True, help="the environment's folder")
+    install.set_defaults(command=_install)
+
     run = commands.add_parser("run", help="measure one artefact in this process, as JSON")
     run.add_argument("--runtime", required=True)
     run.add_argument("--precision", required=True)
     run.add_argument("--bundle", type=Path, default=default_bundle, help="default: where agent.pyz is")
     run.add_argument("--threads", type=int, default=1)
+    run.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="of the runtime; repeatable")
     for field in dataclasses.fields(LatencyProtocol):
         flag = "--" + field.name.replace("_", "-")
         run.add_argument(flag, type=type(field.default), default=field.default, help="default: %(default)s")
-    run.add_argument("--json", type=Path, help="where to write the result; default: standard output")
+    run.add_argument("--json", type=Path, help="where to write the result; default: standard output, without progress")
     run.add_argument("--outputs", type=Path, help="where to write the outputs of the golden cases (.npz)")
     run.set_defaults(command=_run)
+
+    tune = commands.add_parser("tune", help="try threads and options of one artefact's runtime, as JSON")
+    tune.add_argument("--runtime", required=True)
+    tune.add_argument("--precision", required=True)
+    tune.add_argument("--bundle", type=Path, default=default_bundle, help="default: where agent.pyz is")
+    tune.add_argument("--seconds", type=float, default=10.0, help="of inference for all trials; default: %(default)s")
+    tune.add_argument("--json", type=Path, help="where to write the outcome; default: standard output")
+    tune.add_argument("--outputs", type=Path, help="where to write the finalists' outputs of the golden cases (.npz)")
+    tune.set_defaults(command=_tune)
+
+    job.add_parser(commands, main)
     return parser
 
 
@@ -86,28 +109,69 @@ def _host(options: argparse.Namespace) -> None:
     print(to_json(read_host()), end="")
 
 
+def _install(options: argparse.Namespace) -> None:
+    from edgeconv.benchmarks.agent.install import install_wheels
+
+    print(install_wheels(options.wheels.resolve(), options.into.absolute()))
+
+
 def _run(options: argparse.Namespace) -> None:
-    try:
-        import numpy  # noqa: F401 (here and not above: `list` and `host` do without)
-    except ImportError as error:
-        raise not_installed("numpy", "numpy", error) from error
-    from edgeconv.benchmarks.agent.golden import pack_arrays
+    _need_numpy()
     from edgeconv.benchmarks.agent.measure import measure
 
     names = [field.name for field in dataclasses.fields(LatencyProtocol)]
     protocol = LatencyProtocol(**{name: getattr(options, name) for name in names})
-    result, outputs = measure(options.bundle, options.runtime, options.precision, options.threads, protocol)
+    chosen = dict(_option(text) for text in options.option)
+    result, outputs = measure(
+        options.bundle,
+        options.runtime,
+        options.precision,
+        options.threads,
+        protocol,
+        chosen,
+        _progress(options),
+        with_outputs=options.outputs is not None,
+    )
+    _deliver(options, result, outputs)
+
+
+def _tune(options: argparse.Namespace) -> None:
+    _need_numpy()
+    from edgeconv.benchmarks.agent.tune import tune
+
+    outcome, outputs = tune(options.bundle, options.runtime, options.precision, options.seconds, _progress(options))
+    _deliver(options, outcome, outputs)
+
+
+def _need_numpy() -> None:
+    try:
+        import numpy  # noqa: F401 (here and not above: `list` and `host` do without)
+    except ImportError as error:
+        raise not_installed("numpy", "numpy", error) from error
+
+
+def _progress(options: argparse.Namespace) -> Progress:
+    """On standard output, unless the result itself goes there."""
+    return Progress.on_stdout() if options.json is not None else Progress()
+
+
+def _option(text: str) -> Tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name or not value:
+        raise UsageError(f"{text!r} is no option of a runtime; it needs NAME=VALUE.")
+    return name, value
+
+
+def _deliver(options: argparse.Namespace, result: Any, outputs: Mapping[str, Any]) -> None:
+    from edgeconv.benchmarks.agent.golden import pack_arrays
+
     if options.outputs is not None:
         _write(options.outputs, pack_arrays(outputs))
-    _deliver(result, options.json)
-
-
-def _deliver(result: Result, path: Optional[Path]) -> None:
     text = to_json(result)
-    if path is None:
+    if options.json is None:
         print(text, end="")
     else:
-        _write(path, text.encode("utf-8"))
+        _write(options.json, text.encode("utf-8"))
 
 
 def _write(path: Path, data: bytes) -> None:

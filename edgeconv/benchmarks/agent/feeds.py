@@ -51,6 +51,8 @@ def read_outputs(outputs: Sequence[Array], ports: Sequence[Port], specs: Sequenc
     arrays: Dict[str, Array] = {}
     for array, spec in zip(outputs, specs):
         _check(array, spec.shape, f"Output {spec.name}")
+        if str(array.dtype) != spec.dtype:
+            raise BundleError(f"Output {spec.name} is {array.dtype}, the manifest says {spec.dtype}.")
         array = array if spec.scale is None else dequantise(array, spec)
         array = np.transpose(array, _TO_PORT[spec.layout]) if spec.layout in _TO_PORT else array
         _check(array, by_name[spec.port].shape, f"Output {spec.name} as port {spec.port}")

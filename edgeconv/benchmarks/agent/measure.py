@@ -5,114 +5,197 @@ Part of the device agent: Python 3.8, numpy.
 
 from __future__ import annotations
 
-import hashlib
-import os
+import dataclasses
 import time
-from pathlib import Path, PurePosixPath
-from typing import Any, Dict, List, Optional, Tuple
+from array import array
+from pathlib import Path
+from typing import Any, Dict, Mapping, Optional, Tuple
 
-import numpy as np
-
-from edgeconv.benchmarks.agent.feeds import make_inputs, order_specs, read_outputs
-from edgeconv.benchmarks.agent.golden import read_cases
+from edgeconv.benchmarks.agent.cooldown import CoolDown, cool_down
 from edgeconv.benchmarks.agent.host import int8_instructions, read_host
-from edgeconv.benchmarks.agent.memory import METHOD, peak_rss_bytes, rss_bytes
-from edgeconv.benchmarks.agent.percentiles import minimum_samples, percentile
-from edgeconv.benchmarks.agent.protocol import LatencyProtocol, Samples, take_samples
-from edgeconv.benchmarks.agent.state import read_state, throttling
-from edgeconv.benchmarks.agent.usage import crowding, read_usage
-from edgeconv.errors import BundleError, RuntimeUnavailableError, UsageError
-from edgeconv.manifest import Artifact, FileEntry, Manifest, read_manifest
-from edgeconv.records import Latency, Memory, Result
+from edgeconv.benchmarks.agent.integrity import verify_files
+from edgeconv.benchmarks.agent.memory import MemoryPhases
+from edgeconv.benchmarks.agent.modes import describe
+from edgeconv.benchmarks.agent.percentiles import make_latency, too_few
+from edgeconv.benchmarks.agent.progress import Progress
+from edgeconv.benchmarks.agent.protocol import LatencyProtocol, Sampling, collector_off, take_samples, warm_up
+from edgeconv.benchmarks.agent.replay import GOLDEN, Replay
+from edgeconv.benchmarks.agent.sampler import Sampler
+from edgeconv.benchmarks.agent.state.look import StateReader, hottest_celsius
+from edgeconv.benchmarks.agent.state.rules import invalidates
+from edgeconv.benchmarks.agent.tools import TOOLS
+from edgeconv.benchmarks.agent.usage import Usage, read_usage
+from edgeconv.errors import RuntimeUnavailableError, UsageError
+from edgeconv.manifest import Artifact, Manifest, read_manifest
+from edgeconv.records import Execution, Result
 from edgeconv.runtimes import get_runtime
-from edgeconv.runtimes.base import Array, Session
+from edgeconv.runtimes.base import DEFAULTS, Array, Runtime
 
-__all__ = ["measure"]
+__all__ = ["measure", "open_artifact"]
 
-_GOLDEN = "golden/cases.npz"
-_CHUNK_BYTES = 1 << 20
+_FIRST_INFERENCES = 3  # arenas grow in the first and are laid out anew in the second
+_SPARE_CORES = 0.25  # what a process may have above the threads asked for before they were more
+
+
+def open_artifact(directory: Path, runtime_name: str, precision: str) -> Tuple[Manifest, Artifact]:
+    """The bundle's manifest and one artefact whose files are as they were exported.
+
+    Raises:
+        BundleError: the bundle lacks the artefact, or a file was changed.
+    """
+    manifest = read_manifest(directory)
+    artifact = manifest.artifact(runtime_name, precision)
+    verify_files(directory, [artifact, *artifact.companions, *(f for f in manifest.files if f.path == GOLDEN)])
+    return manifest, artifact
 
 
 def measure(
-    directory: Path, runtime_name: str, precision: str, threads: int, protocol: LatencyProtocol
+    directory: Path,
+    runtime_name: str,
+    precision: str,
+    threads: int,
+    protocol: LatencyProtocol,
+    options: Mapping[str, str] = DEFAULTS,
+    progress: Optional[Progress] = None,
+    with_outputs: bool = True,
 ) -> Tuple[Result, Dict[str, Array]]:
     """Measure one artefact of the bundle in `directory`; call once a process, for memory is read of the whole process.
 
     Returns:
-        The result, without drift and task metric, and the outputs of all golden cases by port (cases, *port.shape).
+        The result, without drift and task metric, and, `with_outputs`, those of all golden cases by port
+        (cases, *port.shape).
 
     Raises:
         EdgeconvError: the bundle lacks the artefact or a file was changed, or the runtime is not installed or fails.
     """
     if threads < 1:
         raise UsageError(f"{threads} threads were asked for; at least 1 is needed.")
-    manifest = read_manifest(directory)
-    artifact = manifest.artifact(runtime_name, precision)
-    _verify(directory, [artifact, *artifact.companions, *(f for f in manifest.files if f.path == _GOLDEN)])
-    runtime = get_runtime(runtime_name)
-    before = read_state()
-    version, import_ns = _timed(runtime.version)
-    baseline = rss_bytes()
-    session, load_ns = _timed(runtime.load, directory / artifact.path, threads)
-    replay = _Replay(directory / _GOLDEN, manifest, artifact, session)
+    manifest, artifact = open_artifact(directory, runtime_name, precision)
+    progress = progress or Progress()
+    cooled = _cool(protocol, progress)
+    if runtime_name in TOOLS:
+        if options:
+            raise UsageError(f"{runtime_name} is measured by its own tool, which takes no options here.")
+        result, outputs = TOOLS[runtime_name].measure(directory, manifest, artifact, threads, protocol, progress)
+    else:
+        result, outputs = _in_this_process(
+            directory, manifest, artifact, threads, protocol, options, progress, with_outputs
+        )
+    return result if cooled is None else _started(result, cooled), outputs
+
+
+def _in_this_process(
+    directory: Path,
+    manifest: Manifest,
+    artifact: Artifact,
+    threads: int,
+    protocol: LatencyProtocol,
+    options: Mapping[str, str],
+    progress: Progress,
+    with_outputs: bool,
+) -> Tuple[Result, Dict[str, Array]]:
+    runtime = get_runtime(artifact.runtime)
     try:
-        inputs = replay.first_inputs()
-        _, first_ns = _timed(session.run, inputs)
-        began = read_usage()
-        samples = take_samples(session.run, inputs, protocol)
-        usage = read_usage() - began
-        peak = peak_rss_bytes()
-        after = read_state()
-        outputs = replay.outputs()
+        with Sampler() as sampler:
+            return _measure(
+                directory, manifest, artifact, runtime, threads, protocol, options, progress, with_outputs, sampler
+            )
     except runtime.failures() as error:
-        raise RuntimeUnavailableError(f"{runtime_name} loads {artifact.path} but fails to run it: {error}") from error
-    evidence = {"version": version, **session.evidence()}
-    evidence["int8 instructions"] = int8_instructions(read_host().cpu_flags)
-    checks = (_too_few(samples), samples.unsteady, throttling(before, after), crowding(usage, len(samples.timed)))
+        raise RuntimeUnavailableError(f"{runtime.name} loads {artifact.path} but fails to run it: {error}") from error
+
+
+def _measure(
+    directory: Path,
+    manifest: Manifest,
+    artifact: Artifact,
+    runtime: Runtime,
+    threads: int,
+    protocol: LatencyProtocol,
+    options: Mapping[str, str],
+    progress: Progress,
+    with_outputs: bool,
+    sampler: Sampler,
+) -> Tuple[Result, Dict[str, Array]]:
+    memory, path = MemoryPhases(), directory / artifact.path
+    progress("load")
+    version, import_ns = _timed(runtime.version)
+    memory.imported()
+    session, load_ns = _timed(runtime.load, path, threads, options)
+    memory.loaded()
+    replay = Replay(directory, manifest, artifact, session)
+    inputs = replay.first_inputs()
+    memory.prepared()
+    sampling = Sampling(session.run, inputs, report=progress)
+    first = array("q")
+    sampling.extend("first", first, 0, _FIRST_INFERENCES, sampling.clock() + protocol.max_seconds * 1e9)
+    memory.ran([path, *(directory / companion.path for companion in artifact.companions)])
+    progress("warm-up", first)
+    with collector_off():
+        warmup = [*first[1:], *warm_up(sampling, protocol)]
+        began = read_usage()
+        samples = take_samples(sampling, protocol)
+        usage = read_usage() - began
+    state = sampler.finish(usage, len(samples.timed))
+    progress("check", samples.timed)
+    execution = session.execution(inputs)
+    outputs = replay.outputs() if with_outputs else {}
+    evidence = {"version": version, **session.evidence(), "int8 instructions": _int8()}
+    evidence.update(describe(samples.timed, protocol))
+    evidence["cores used"] = f"{usage.cpu_ns / max(usage.wall_ns, 1):.2f}"
+    checks = (
+        too_few(len(samples.timed)),
+        samples.unsteady,
+        *invalidates(state, sustained=protocol.mode == "sustained"),
+        _not_as_asked(execution, threads, usage),
+    )
     reasons = [reason for reason in checks if reason]
     result = Result(
-        runtime=runtime_name,
-        precision=precision,
+        runtime=artifact.runtime,
+        precision=artifact.precision,
         valid=not reasons,
         invalid_reasons=reasons,
         artifact_sha256=artifact.sha256,
         artifact_bytes=artifact.total_bytes,
-        latency_ns=_latency(samples),
+        latency_ns=make_latency(samples.timed, warmup, [len(samples.timed)]),
         import_ns=import_ns,
         load_ns=load_ns,
-        first_inference_ns=first_ns,
-        memory=Memory(peak, baseline, METHOD),
+        first_inference_ns=first[0],
+        memory=memory.finish(),
         drift=None,
         task=None,
         provider=evidence.pop("provider"),
         threads=threads,
         evidence=evidence,
+        state=state,
+        execution=execution,
+        options=dict(options),
+        mode=protocol.mode,
     )
     return result, outputs
 
 
-class _Replay:
-    """The golden cases through a session."""
+def _cool(protocol: LatencyProtocol, progress: Progress) -> Optional[CoolDown]:
+    if not protocol.cool_down_celsius:
+        return None
+    reader = StateReader()
 
-    def __init__(self, golden: Path, manifest: Manifest, artifact: Artifact, session: Session) -> None:
-        self._golden, self._manifest, self._session = golden, manifest, session
-        self._inputs = order_specs(artifact.inputs, session.input_names)
-        self._outputs = order_specs(artifact.outputs, session.output_names)
+    def hottest() -> Optional[float]:
+        return hottest_celsius(reader.look().sample(0))
 
-    def first_inputs(self) -> List[Array]:
-        """What the artefact takes for the first case."""
-        for case in read_cases(self._golden, self._manifest.inputs):
-            return make_inputs(case, self._manifest.inputs, self._inputs)
-        raise BundleError(f"{self._golden} has no case.")
+    def report() -> None:
+        progress("cool-down")
 
-    def outputs(self) -> Dict[str, Array]:
-        """Every case's outputs, stacked."""
-        stacked: Dict[str, List[Array]] = {}
-        for case in read_cases(self._golden, self._manifest.inputs):
-            returned = self._session.run(make_inputs(case, self._manifest.inputs, self._inputs))
-            for port, array in read_outputs(returned, self._manifest.outputs, self._outputs).items():
-                stacked.setdefault(port, []).append(array)
-        return {port: np.stack(arrays) for port, arrays in stacked.items()}
+    try:
+        return cool_down(protocol.cool_down_celsius, protocol.cool_down_seconds, hottest, report)
+    finally:
+        reader.close()
+
+
+def _started(result: Result, cooled: CoolDown) -> Result:
+    """With how it was waited for the machine to cool, and invalid when it did not."""
+    reasons = [*result.invalid_reasons, *filter(None, [cooled.failure])]
+    evidence = {**result.evidence, "cool-down": str(cooled)}
+    return dataclasses.replace(result, valid=not reasons, invalid_reasons=reasons, evidence=evidence)
 
 
 def _timed(function: Any, *arguments: Any) -> Tuple[Any, int]:
@@ -121,31 +204,20 @@ def _timed(function: Any, *arguments: Any) -> Tuple[Any, int]:
     return value, time.perf_counter_ns() - start
 
 
-def _latency(samples: Samples) -> Latency:
-    p50, p90, p99 = (percentile(samples.timed, percent) for percent in (50, 90, 99))
-    return Latency(samples.timed, p50, p90, p99, samples.warmup)
+def _int8() -> str:
+    return int8_instructions(read_host().cpu_flags)
 
 
-def _too_few(samples: Samples) -> Optional[str]:
-    needed = minimum_samples(50)
-    if len(samples.timed) >= needed:
-        return None
-    return f"only {len(samples.timed)} inferences were timed, the median needs {needed}"
-
-
-def _verify(directory: Path, entries: List[Any]) -> None:
-    for entry in entries:
-        if not _unchanged(directory, FileEntry(entry.path, entry.sha256, entry.bytes)):
-            raise BundleError(f"{entry.path} is missing or was changed since the export.", "Copy the bundle again.")
-
-
-def _unchanged(directory: Path, entry: FileEntry) -> bool:
-    pure = PurePosixPath(entry.path)
-    path = directory / pure
-    if pure.is_absolute() or ".." in pure.parts or not path.is_file() or os.path.getsize(str(path)) != entry.bytes:
-        return False
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        for chunk in iter(lambda: stream.read(_CHUNK_BYTES), b""):
-            digest.update(chunk)
-    return digest.hexdigest() == entry.sha256
+def _not_as_asked(execution: Execution, threads: int, usage: Usage) -> Optional[str]:
+    """Why what ran is not what was asked for, in words."""
+    missed = execution.share == 0 or (
+        execution.share is None and execution.used not in (execution.requested, "unknown")
+    )
+    if missed:
+        return f"{execution.requested} was asked for and {execution.used or 'nothing'} ran"
+    if execution.threads is not None and execution.threads != threads:
+        return f"{threads} threads were asked for and {execution.threads} were used"
+    cores = usage.cpu_ns / max(usage.wall_ns, 1)
+    if cores > threads + _SPARE_CORES:
+        return f"{threads} threads were asked for and {cores:.1f} cores were kept busy"
+    return None

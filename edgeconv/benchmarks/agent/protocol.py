@@ -1,94 +1,184 @@
 """The latency protocol: warm up until settled, then sample for a time and a count and until steady.
 
-Part of the device agent: Python 3.8, standard library only.
+The same code measures on every target.  Part of the device agent: Python 3.8, standard library only.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import gc
 import math
 import statistics
 import time
-from typing import Any, Callable, List, Optional, Sequence
+from array import array
+from typing import Any, Callable, Iterator, List, Optional, Sequence
 
 from edgeconv.errors import UsageError
 
-__all__ = ["LatencyProtocol", "Samples", "take_samples", "unsteadiness"]
+__all__ = ["MODES", "LatencyProtocol", "Samples", "Sampling", "take_samples", "unsteadiness"]
 
+MODES = ("steady", "sustained", "burst")
 _WINDOWS = 3
 _NS = 1_000_000_000
 _WARMUP_ROUNDS = 4  # a warm-up that has not settled by then is reported by the timed windows
+_COUNT_ALONE_SECONDS = 3600.0  # with neither min_seconds nor extra_seconds
 _EXTENSION = 0.5  # of min_seconds: what is added when the windows disagree
+
+Run = Callable[[List[Any]], List[Any]]
+Clock = Callable[[], int]
+Report = Callable[[str, Sequence[int]], None]  # the phase and its samples so far
 
 
 @dataclasses.dataclass(frozen=True)
 class LatencyProtocol:
-    """When a latency is measured well enough.
+    """When a latency is measured well enough, in one process.
 
-    Sampling goes on until `min_seconds` and `min_count` are reached and the medians of three consecutive thirds of
-    all samples lie within `tolerance` of their mean, at most for `extra_seconds` beyond `min_seconds`.  With these
-    defaults the slowest model that still gets its p90 takes 136 ms, the slowest that gets its p99 takes 4.3 ms.
+    steady: sampling goes on until `min_seconds` and `min_count` are reached and the medians of three consecutive thirds
+    of all samples lie within `tolerance` of their mean, at most for `extra_seconds` beyond `min_seconds`.  With no
+    `min_seconds` and no `extra_seconds` the count alone decides.  With these defaults the slowest model that still gets
+    its p90 takes 125 ms, the slowest that gets its p99 takes 3.2 ms without an extension.
+
+    sustained: `min_seconds` alone; that the latency changes is what is to be seen.
+
+    burst: as steady, in bursts of `burst_count` inferences after `idle_seconds` of sleep each: what an application sees
+    that wakes up.
+
+    Before anything is loaded the process waits until the hottest zone is below `cool_down_celsius` (0: it does not),
+    at most for `cool_down_seconds`.
     """
 
-    min_seconds: float = 2.0
+    mode: str = "steady"
+    min_seconds: float = 1.5
     min_count: int = 44
     extra_seconds: float = 4.0
-    warmup_seconds: float = 0.5
+    warmup_seconds: float = 0.25
     tolerance: float = 0.10
+    burst_count: int = 10
+    idle_seconds: float = 0.5
+    cool_down_celsius: float = 0.0
+    cool_down_seconds: float = 600.0
 
     def __post_init__(self) -> None:
-        times = (self.min_seconds, self.extra_seconds, self.warmup_seconds)
-        if not all(0 <= seconds < math.inf for seconds in times) or self.min_count < 1 or not self.tolerance > 0:
-            raise UsageError("The latency protocol needs finite times >= 0, a count >= 1 and a tolerance > 0.")
+        if self.mode not in MODES:
+            raise UsageError(f"No mode is called {self.mode!r}.", f"There are: {', '.join(MODES)}.")
+        times = (self.min_seconds, self.extra_seconds, self.warmup_seconds, self.idle_seconds, self.cool_down_seconds)
+        counts = (self.min_count, self.burst_count)
+        numbers = (*times, self.cool_down_celsius, self.tolerance)
+        finite = all(0 <= number < math.inf for number in numbers)
+        if not finite or min(counts) < 1 or not self.tolerance > 0:
+            raise UsageError(
+                "The latency protocol needs finite times and temperatures >= 0, counts >= 1 and a tolerance > 0."
+            )
 
     @property
     def max_seconds(self) -> float:
-        """When sampling ends, steady or not."""
-        return self.min_seconds + self.extra_seconds
+        """When sampling ends, steady or not, and with it the wait for `min_count`."""
+        return self.min_seconds + self.extra_seconds or _COUNT_ALONE_SECONDS
+
+    @property
+    def deadline_seconds(self) -> float:
+        """When whoever waits for this protocol can give up: cool-down, warm-up and a last slow inference included."""
+        cool_down = self.cool_down_seconds if self.cool_down_celsius else 0
+        return cool_down + _WARMUP_ROUNDS * self.warmup_seconds + 2 * self.max_seconds + self.idle_seconds
+
+    def share(self, rounds: int) -> LatencyProtocol:
+        """What each of several processes contributes; each warms up as if it were alone."""
+        if rounds < 1:
+            raise UsageError(f"{rounds} rounds were asked for; at least 1 is needed.")
+        return dataclasses.replace(
+            self,
+            min_seconds=self.min_seconds / rounds,
+            min_count=-(-self.min_count // rounds),
+            extra_seconds=self.extra_seconds / rounds,
+        )
 
 
 @dataclasses.dataclass(frozen=True)
 class Samples:
-    """Nanoseconds of every inference in order; `unsteady` says why the timed ones do not describe one state."""
+    """Nanoseconds of every timed inference in order; `unsteady` says why they do not describe one state."""
 
-    warmup: List[int]
     timed: List[int]
     unsteady: Optional[str]
 
 
-def take_samples(
-    run: Callable[[List[Any]], List[Any]],
-    inputs: List[Any],
-    protocol: LatencyProtocol,
-    clock: Callable[[], int] = time.perf_counter_ns,
-) -> Samples:
-    """Time ``run(inputs)`` by `protocol`, with Python's garbage collector off.
+class Sampling:
+    """One session that is being timed: calls, clock, and whom to tell between two inferences."""
 
-    No sample is dropped or clipped.  Releasing the outputs is not timed.
-    """
+    def __init__(
+        self,
+        run: Run,
+        inputs: List[Any],
+        clock: Clock = time.perf_counter_ns,
+        sleep: Callable[[float], None] = time.sleep,
+        report: Optional[Report] = None,
+        report_seconds: float = 1.0,
+    ) -> None:
+        self.run, self.inputs, self.clock, self.sleep = run, inputs, clock, sleep
+        self._report, self._report_ns, self._reported = report, int(report_seconds * _NS), clock()
+
+    def extend(self, phase: str, samples: array[int], until_ns: float, count: int, latest_ns: float) -> None:
+        """Add samples until `until_ns` is past and there are `count`, at least one, none begun after `latest_ns`.
+
+        Only the inference itself lies between the two readings of the clock; releasing the outputs does not, nor does
+        the report about once a second.
+        """
+        run, inputs, clock, append = self.run, self.inputs, self.clock, samples.append
+        while True:
+            start = clock()
+            outputs = run(inputs)
+            end = clock()
+            append(end - start)
+            del outputs
+            if end >= latest_ns or (end >= until_ns and len(samples) >= count):
+                return
+            if self._report is not None and end - self._reported >= self._report_ns:
+                self._report(phase, samples)
+                self._reported = clock()
+
+
+@contextlib.contextmanager
+def collector_off() -> Iterator[None]:
+    """Python's garbage collector does not run meanwhile."""
     enabled = gc.isenabled()
     gc.collect()
     gc.disable()
     try:
-        warmup = _warm_up(run, inputs, protocol, clock)
-        timed: List[int] = []
-        began, rounds = clock(), protocol.min_seconds
-        while True:
-            limit = min(rounds, protocol.max_seconds)
-            _extend(timed, run, inputs, began, limit, protocol.min_count, protocol.max_seconds, clock)
-            unsteady = unsteadiness(timed, protocol.tolerance)
-            if unsteady is None or (clock() - began) >= protocol.max_seconds * _NS:
-                return Samples(warmup, timed, unsteady)
-            rounds = (clock() - began) / _NS + protocol.min_seconds * _EXTENSION
+        yield
     finally:
         if enabled:
             gc.enable()
 
 
-def unsteadiness(samples: Sequence[int], tolerance: float) -> Optional[str]:
-    """Why the samples drift or jump, in words; None when consecutive thirds agree or there are too few to tell."""
-    size = len(samples) // _WINDOWS
+def warm_up(sampling: Sampling, protocol: LatencyProtocol) -> List[int]:
+    """Run until thirds of what was run last agree, a few times `warmup_seconds` at most; all of it is returned."""
+    samples: List[int] = []
+    seconds = protocol.warmup_seconds
+    for _ in range(_WARMUP_ROUNDS):
+        latest, began = array("q"), sampling.clock()
+        limit = began + max(seconds, protocol.max_seconds) * _NS
+        sampling.extend("warm-up", latest, began + seconds * _NS, _WINDOWS, limit)
+        samples.extend(latest)
+        if unsteadiness(latest, protocol.tolerance) is None:
+            break
+    return samples
+
+
+def take_samples(sampling: Sampling, protocol: LatencyProtocol) -> Samples:
+    """Time a session by `protocol`; no sample is dropped or clipped."""
+    timed = _MODES[protocol.mode](sampling, protocol)
+    if protocol.mode == "sustained":
+        return Samples(timed.tolist(), None)
+    unit = protocol.burst_count if protocol.mode == "burst" else 1
+    return Samples(timed.tolist(), unsteadiness(timed, protocol.tolerance, unit))
+
+
+def unsteadiness(samples: Sequence[int], tolerance: float, unit: int = 1) -> Optional[str]:
+    """Why the samples drift or jump, in words; None when consecutive thirds agree or there are too few to tell.
+
+    `unit` samples belong together (a burst) and are not torn apart.
+    """
+    size = len(samples) // unit // _WINDOWS * unit
     if size == 0:
         return None
     medians = [statistics.median(samples[i * size : (i + 1) * size]) for i in range(_WINDOWS)]
@@ -99,37 +189,37 @@ def unsteadiness(samples: Sequence[int], tolerance: float) -> Optional[str]:
     return f"latency is not steady: medians of consecutive thirds are {shown} ms, more than {tolerance:.0%} apart"
 
 
-def _warm_up(
-    run: Callable[[List[Any]], List[Any]], inputs: List[Any], protocol: LatencyProtocol, clock: Callable[[], int]
-) -> List[int]:
-    samples: List[int] = []
-    for _ in range(_WARMUP_ROUNDS):
-        latest: List[int] = []
-        seconds = protocol.warmup_seconds
-        _extend(latest, run, inputs, clock(), seconds, _WINDOWS, max(seconds, protocol.max_seconds), clock)
-        samples.extend(latest)
-        if unsteadiness(latest, protocol.tolerance) is None:
-            break
-    return samples
-
-
-def _extend(
-    samples: List[int],
-    run: Callable[[List[Any]], List[Any]],
-    inputs: List[Any],
-    began: int,
-    seconds: float,
-    count: int,
-    max_seconds: float,
-    clock: Callable[[], int],
-) -> None:
-    """Add samples until `seconds` after `began` and `count` in all, at least one, none begun after `max_seconds`."""
-    until, latest = began + int(seconds * _NS), began + int(max_seconds * _NS)
+def _steady(sampling: Sampling, protocol: LatencyProtocol) -> array[int]:
+    timed, began, seconds = array("q"), sampling.clock(), protocol.min_seconds
+    latest = began + protocol.max_seconds * _NS
     while True:
-        start = clock()
-        outputs = run(inputs)
-        end = clock()
-        samples.append(end - start)
-        del outputs
-        if end >= latest or (end >= until and len(samples) >= count):
-            return
+        until = began + min(seconds, protocol.max_seconds) * _NS
+        sampling.extend("timed", timed, until, protocol.min_count, latest)
+        spent = (sampling.clock() - began) / _NS
+        if protocol.extra_seconds == 0 or spent >= protocol.max_seconds:
+            return timed
+        if unsteadiness(timed, protocol.tolerance) is None:
+            return timed
+        seconds = spent + max(protocol.min_seconds, protocol.extra_seconds / _WINDOWS) * _EXTENSION
+
+
+def _sustained(sampling: Sampling, protocol: LatencyProtocol) -> array[int]:
+    timed, began = array("q"), sampling.clock()
+    sampling.extend("timed", timed, began + protocol.min_seconds * _NS, 1, math.inf)
+    return timed
+
+
+def _burst(sampling: Sampling, protocol: LatencyProtocol) -> array[int]:
+    timed, began, length = array("q"), sampling.clock(), protocol.burst_count
+    while True:
+        sampling.sleep(protocol.idle_seconds)
+        sampling.extend("timed", timed, 0, len(timed) + length, math.inf)
+        spent = (sampling.clock() - began) / _NS
+        if spent >= protocol.max_seconds:
+            return timed
+        enough = spent >= protocol.min_seconds and len(timed) >= protocol.min_count
+        if enough and unsteadiness(timed, protocol.tolerance, length) is None:
+            return timed
+
+
+_MODES = {"steady": _steady, "sustained": _sustained, "burst": _burst}

@@ -8,21 +8,25 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from edgeconv.benchmarks.agent.percentiles import minimum_samples
+from edgeconv.benchmarks.agent.percentiles import CONFIDENCE, minimum_samples
 from edgeconv.benchmarks.report.units import decibels, megabytes, metric, milliseconds, percent
-from edgeconv.records import Drift, DriftPart, Latency, Result
+from edgeconv.records import Drift, DriftPart, Latency, Memory, Result
 
-__all__ = ["COLUMNS", "Cell", "Column", "columns_of"]
+__all__ = ["COLUMNS", "Cell", "Column", "column", "columns_of"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """The text of one number; without one, `text` is empty and `note` says why."""
+    """The text of one number; without one, `text` is empty and `note` says why.
+
+    `spread` is the half width of its confidence interval, as text, where it has one; `note` has the interval itself.
+    """
 
     text: str
     note: str = ""
+    spread: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,29 +46,47 @@ class Column:
 
 
 def columns_of(*groups: str) -> list[Column]:
-    """The columns of `groups`, in the order of `COLUMNS`."""
-    return [column for column in COLUMNS if column.group in groups]
+    """The columns of `groups`, in the order of `COLUMNS`; "Latency p50" is that one column of its group."""
+    return [column for column in COLUMNS if {column.group, f"{column.group} {column.title}"} & set(groups)]
+
+
+def column(name: str) -> Column:
+    """The column called like "Latency p50"."""
+    return next(column for column in COLUMNS if f"{column.group} {column.title}" == name)
 
 
 def _percentile(percent: int, read: Callable[[Latency], int | None]) -> Column:
     def cell(result: Result) -> Cell:
         value, count = read(result.latency_ns), len(result.latency_ns.samples)
         if value is not None:
-            return Cell(milliseconds(value))
+            return _with_interval(value, result.latency_ns.intervals.get(f"p{percent}"))
+        if result.latency_ns.summary is not None:
+            return Cell("", f"{result.latency_ns.summary.tool} keeps no samples, so there is no percentile")
         return Cell("", f"{count} samples; p{percent} needs {minimum_samples(percent)}")
 
     return Column("Latency", f"p{percent}", "ms", cell)
+
+
+def _with_interval(value: int, interval: Sequence[int] | None) -> Cell:
+    if interval is None or len(interval) != 2:
+        return Cell(milliseconds(value))
+    low, high = interval
+    note = f"{CONFIDENCE:.0%} confidence: {milliseconds(low)} to {milliseconds(high)} ms"
+    return Cell(milliseconds(value), note, milliseconds(max(value - low, high - value, 0), like=value))
 
 
 def _optional_time(value_ns: int | None) -> Cell:
     return Cell(milliseconds(value_ns)) if value_ns is not None else Cell("", "not measured")
 
 
-def _memory(result: Result) -> Cell:
-    peak, baseline = result.memory.peak_rss_bytes, result.memory.baseline_rss_bytes
-    if peak is None or baseline is None:
-        return Cell("", "the system does not tell")
-    return Cell(megabytes(peak - baseline))
+def _memory(read: Callable[[Memory], int | None]) -> Callable[[Result], Cell]:
+    def cell(result: Result) -> Cell:
+        peak, baseline = read(result.memory), result.memory.baseline_rss_bytes
+        if peak is None or baseline is None:
+            return Cell("", "the system does not tell")
+        return Cell(megabytes(peak - baseline))
+
+    return cell
 
 
 def _drift(title: str, read: Callable[[Drift], DriftPart]) -> Column:
@@ -93,6 +115,19 @@ def _task(title: str, unit: str, text: Callable[[float, float], str]) -> Column:
     return Column("Task metric", title, unit, cell)
 
 
+def _share(result: Result) -> Cell:
+    execution = result.execution
+    if execution is None or execution.share is None:
+        return Cell("", "the runtime does not tell")
+    return Cell(f"{100 * execution.share:.0f}", f"asked for {execution.requested}, ran {execution.used}")
+
+
+def _state(result: Result) -> Cell:
+    if result.state is None:
+        return Cell("", "the device's state was not recorded")
+    return Cell(result.state.verdict, "; ".join(result.state.reasons))
+
+
 def _change(torch: float, value: float) -> str:
     return percent((value - torch) / abs(torch)) if torch else ("+0.00" if value == torch else "")
 
@@ -100,10 +135,12 @@ def _change(torch: float, value: float) -> str:
 COLUMNS = [
     _percentile(50, lambda latency: latency.p50),
     _percentile(90, lambda latency: latency.p90),
+    _percentile(95, lambda latency: latency.p95),
     _percentile(99, lambda latency: latency.p99),
     Column("Start", "load", "ms", lambda result: _optional_time(result.load_ns)),
     Column("Start", "first", "ms", lambda result: _optional_time(result.first_inference_ns)),
-    Column("Memory", "added", "MB", _memory),
+    Column("Memory", "load", "MB", _memory(lambda memory: memory.load_peak_rss_bytes)),
+    Column("Memory", "peak", "MB", _memory(lambda memory: memory.peak_rss_bytes)),
     Column("File", "size", "MB", lambda result: Cell(megabytes(result.artifact_bytes)), measured=False),
     _drift("export", lambda drift: drift.export),
     _drift("quantis.", lambda drift: drift.quantisation),
@@ -112,4 +149,6 @@ COLUMNS = [
     _task("PyTorch", "", lambda torch, value: metric(torch)),
     _task("runtime", "", lambda torch, value: metric(value)),
     _task("change", "%", _change),
+    Column("Ran", "as asked", "%", _share, measured=False),
+    Column("Ran", "state", "", _state, measured=False),
 ]

@@ -43,22 +43,29 @@ def host_facts(record: RunRecord) -> list[Fact]:
     threads = sorted({result.threads for result in record.results})
     memory = f", {host.memory_bytes / 1e9:.1f} GB memory" if host.memory_bytes else ""
     vectors = dict.fromkeys(name for flag, name in _OTHER.items() if flag in host.cpu_flags)
+    parts = ", ".join(host.cpu_parts)
     facts = [
         Fact("Device profile", record.device),
         Fact("Measured on", record.target),
-        Fact("CPU", host.cpu_model or "unknown"),
+        Fact("Board", host.board or ""),
+        Fact("CPU", " · ".join(dict.fromkeys(filter(None, [host.cpu_model, parts]))) or "unknown"),
         Fact("Cores", f"{host.cpus} × {host.machine}{memory}"),
         Fact("int8 dot product", int8_support(host)),
         Fact("Vector units", ", ".join(vectors) or "unknown", " ".join(host.cpu_flags)),
         Fact("Threads", ", ".join(str(count) for count in threads) or "–"),
         Fact("Governor", host.governor or "unknown"),
         Fact("Clock", host.clock + (", emulated CPU" if host.emulated else "")),
-        Fact("System", f"{host.system}, Python {host.python}"),
+        Fact("System", ", ".join(filter(None, [host.distribution, host.system, host.libc]))),
+        Fact("Python", host.python),
         Fact("edgeconv", record.edgeconv_version),
+        Fact("Protocol", ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in record.settings.items())),
+        Fact("Made with", ", ".join(f"{name} {version}" for name, version in record.tools.items())),
         Fact("Bundle", record.bundle),
+        Fact("Weights", (record.model_sha256 or "")[:12], record.model_sha256 or ""),
         Fact("Manifest", record.manifest_sha256[:12], record.manifest_sha256),
         Fact("Started", record.started_at),
         Fact("Run", record.run_id),
+        *(Fact(term, text) for term, text in host.facts.items()),
     ]
     return [fact for fact in facts if fact.text]
 

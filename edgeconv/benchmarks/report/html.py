@@ -3,28 +3,40 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from edgeconv.benchmarks.report.columns import COLUMNS, Cell, Column, columns_of
+from edgeconv.benchmarks.outputs import RunOutputs
+from edgeconv.benchmarks.report.columns import COLUMNS, Cell, Column, column
+from edgeconv.benchmarks.report.evidence import TrialRow, evidence_of, summary_line, trials_of
+from edgeconv.benchmarks.report.figures import Plot, figures_of
 from edgeconv.benchmarks.report.host import Fact, host_facts, warnings_of
 from edgeconv.benchmarks.report.method import Note, method_notes
 from edgeconv.benchmarks.report.series import Series, series_of
 from edgeconv.benchmarks.report.summary import Summary, fastest
+from edgeconv.benchmarks.store.trend import kind_of
 from edgeconv.bundles import Bundle
 from edgeconv.errors import UsageError
 from edgeconv.files import atomic_write_bytes
-from edgeconv.records import Result, RunRecord
+from edgeconv.records import LayerDrift, RunRecord
 
-__all__ = ["html_report", "write_report"]
+if TYPE_CHECKING:
+    import jinja2
+
+__all__ = ["html_report", "page_environment", "write_report"]
+
+_WORST = 5  # layers named below their figure
 
 
 @dataclasses.dataclass(frozen=True)
-class _Plot:
-    title: str
-    caption: str
+class _Layers:
+    """The drift of one artefact, layer by layer."""
+
+    series: Series
     svg: str
+    worst: list[tuple[int, LayerDrift]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,10 +50,17 @@ class _Section:
     facts: list[Fact]
     warnings: list[str]
     summary: Summary | None
-    plots: list[_Plot]
+    plots: list[Plot]
+    layers: list[_Layers]
+    tuned: list[tuple[Series, list[TrialRow]]]
     evidence: list[tuple[Series, list[Fact]]]
     not_made: list[Fact]
     notes: list[Note]
+
+    @property
+    def kind(self) -> str:
+        """ "measured", or why its figures are no real device's."""
+        return kind_of(self.record.host.emulated, self.record.host.clock)
 
     def groups(self) -> list[tuple[str, int]]:
         """The upper row of the table's head: group and how many columns it spans."""
@@ -49,16 +68,25 @@ class _Section:
         return [(name, names.count(name)) for name in dict.fromkeys(names)]
 
 
-def write_report(records: Sequence[RunRecord], path: Path, bundles: Sequence[Bundle] = ()) -> None:
+def write_report(
+    records: Sequence[RunRecord],
+    path: Path,
+    bundles: Sequence[Bundle] = (),
+    outputs: Mapping[str, RunOutputs] | None = None,
+) -> None:
     """Write `html_report` to `path`, whole or not at all."""
-    atomic_write_bytes(path, html_report(records, bundles).encode("utf-8"))
+    atomic_write_bytes(path, html_report(records, bundles, outputs).encode("utf-8"))
 
 
-def html_report(records: Sequence[RunRecord], bundles: Sequence[Bundle] = ()) -> str:
+def html_report(
+    records: Sequence[RunRecord], bundles: Sequence[Bundle] = (), outputs: Mapping[str, RunOutputs] | None = None
+) -> str:
     """The page for `records`, in their order; the same input gives the same bytes.
 
-    A bundle adds what only it knows: artefacts that could not be made, and pictures of its golden cases where they are
-    images.
+    Args:
+        records: the runs.
+        bundles: add pictures of their golden cases where those are images, and what the manifest knows.
+        outputs: by run id what the runtimes returned (`read_outputs`), for those pictures.
 
     Raises:
         UsageError: no records, or the packages for reports are not installed.
@@ -66,11 +94,7 @@ def html_report(records: Sequence[RunRecord], bundles: Sequence[Bundle] = ()) ->
     """
     if not records:
         raise UsageError("A report needs at least one run record.", "edgeconv bench writes them.")
-    try:
-        import jinja2
-        import matplotlib as mpl  # noqa: F401
-    except ImportError as error:
-        raise UsageError(f"Reports need the package {error.name}.", "pip install 'edgeconv[report]'") from error
+    environment = page_environment()
     from edgeconv.benchmarks.report.pictures import samples_of
 
     runtimes = sorted({result.runtime for record in records for result in record.results})
@@ -79,6 +103,27 @@ def html_report(records: Sequence[RunRecord], bundles: Sequence[Bundle] = ()) ->
         _section(f"run-{number}", record, series_of(record, runtimes), manifests.get(record.manifest_sha256))
         for number, record in enumerate(records, start=1)
     ]
+    found = [(bundle, samples_of(bundle, records, outputs or {})) for bundle in _distinct(bundles)]
+    return environment.get_template("template.html.j2").render(
+        sections=sections,
+        models=list(dict.fromkeys(record.model for record in records)),
+        across=[(kind, same, list(_across(same))) for kind, same in _by_kind(sections) if len(sections) > 1],
+        samples=[(bundle, list_) for bundle, list_ in found if list_],
+        summary_line=summary_line,
+    )
+
+
+def page_environment() -> jinja2.Environment:
+    """Templates that escape everything and share one style.
+
+    Raises:
+        UsageError: the packages for reports are not installed.
+    """
+    try:
+        import jinja2
+        import matplotlib as mpl  # noqa: F401
+    except ImportError as error:
+        raise UsageError(f"Reports need the package {error.name}.", "pip install 'edgeconv[report]'") from error
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("edgeconv.benchmarks", "report"),
         autoescape=True,
@@ -87,87 +132,59 @@ def html_report(records: Sequence[RunRecord], bundles: Sequence[Bundle] = ()) ->
         lstrip_blocks=True,
     )
     style = resources.files("edgeconv.benchmarks.report").joinpath("style.css").read_text(encoding="utf-8")
-    return environment.get_template("template.html.j2").render(
-        style=style,
-        sections=sections,
-        models=list(dict.fromkeys(record.model for record in records)),
-        across=list(_across(sections)) if len(sections) > 1 else [],
-        samples=[(bundle, samples_of(bundle)) for bundle in _distinct(bundles)],
-    )
+    environment.globals["style"] = style
+    return environment
 
 
 def _section(identifier: str, record: RunRecord, series: list[Series], bundle: Bundle | None) -> _Section:
-    failures = bundle.manifest.failures if bundle else []
+    failures = [
+        *record.failures,
+        *(f for f in (bundle.manifest.failures if bundle else []) if f not in record.failures),
+    ]
+    real = kind_of(record.host.emulated, record.host.clock) == "measured"
     return _Section(
         identifier=identifier,
         record=record,
         series=series,
-        columns=[c for c in COLUMNS if c.group != "Task metric" or any(s.result.task for s in series)],
+        columns=list(_columns(series)),
         facts=host_facts(record),
         warnings=warnings_of(record),
-        summary=fastest(series) if record.host.clock == "wall" and not record.host.emulated else None,
-        plots=list(_plots(series, identifier)) if series else [],
-        evidence=[(s, list(_evidence(s.result, bundle))) for s in series],
+        summary=fastest(series) if real else None,
+        plots=list(figures_of(series, identifier)) if series else [],
+        layers=[_layers(s, f"{identifier}-layers-{n}") for n, s in enumerate(series, start=1) if s.result.layers],
+        tuned=[(s, trials_of(s.result.tuning)) for s in series if s.result.tuning is not None],
+        evidence=[(s, list(evidence_of(s.result, bundle))) for s in series],
         not_made=[Fact(f"{f.runtime} {f.precision}", f.reason) for f in failures],
         notes=method_notes(record),
     )
 
 
-def _plots(series: list[Series], identifier: str) -> Iterator[_Plot]:
-    from edgeconv.benchmarks.report.plots import MAX_POINTS, latency_plot, memory_plot, timeline_plot
-    from edgeconv.benchmarks.report.tradeoff import tradeoff_plot
-
-    hollow = " Grey: not valid." if any(not s.result.valid for s in series) else ""
-    yield _Plot(
-        "Latency, every sample",
-        f"A dot is one inference (at most {MAX_POINTS} evenly spaced ranks of a sample), the long bar p50, the short "
-        f"one p90.{hollow}",
-        latency_plot(series, f"{identifier}-latency"),
-    )
-    if svg := tradeoff_plot(series, f"{identifier}-tradeoff"):
-        hollow = " Hollow: not valid." if hollow else ""
-        yield _Plot(
-            "Latency and drift",
-            f"Up is closer to PyTorch, left is faster. The line joins what no other artefact beats in both.{hollow}",
-            svg,
-        )
-    yield _Plot(
-        "Memory",
-        f"Grey: the process with the runtime imported. Coloured: what the model adds up to the peak.{hollow}",
-        memory_plot(series, f"{identifier}-memory"),
-    )
-    yield _Plot(
-        "Latency over the run",
-        "Relative to the median of the row, which is its middle line; up is slower. A row spans half to twice the "
-        "median; what is slower than that is a dot at the top.",
-        timeline_plot(series, f"{identifier}-timeline"),
-    )
+def _columns(series: Sequence[Series]) -> Iterator[Column]:
+    """Those of a group that some artefact fills; PyTorch's task metric is one number and stands below the table."""
+    for candidate in COLUMNS:
+        name = f"{candidate.group} {candidate.title}"
+        optional = candidate.group in ("Task metric", "Ran") or name == "Memory load"
+        wanted = not optional or any(candidate.read(s.result).text for s in series)
+        if wanted and name != "Task metric PyTorch":
+            yield candidate
 
 
-def _evidence(result: Result, bundle: Bundle | None) -> Iterator[Fact]:
-    yield Fact("provider", result.provider or "unknown")
-    yield Fact("threads", str(result.threads))
-    yield Fact("samples", f"{len(result.latency_ns.samples)} after {len(result.latency_ns.warmup)} of warm-up")
-    if result.import_ns is not None:
-        yield Fact("import", f"{result.import_ns / 1e6:.0f} ms")
-    peak, baseline = result.memory.peak_rss_bytes, result.memory.baseline_rss_bytes
-    if peak is not None and baseline is not None:
-        yield Fact("memory", f"{baseline / 1e6:.1f} MB before, {peak / 1e6:.1f} MB at its peak")
-    if result.drift is not None:
-        total, reference = result.drift.total, result.drift.reference
-        yield Fact("total drift", f"max {total.max_abs:.3g}, mean {total.mean_abs:.3g}, cosine {total.cosine:.6f}")
-        if reference.sqnr_db is not None:
-            yield Fact("Q/DQ reference", f"{reference.sqnr_db:.1f} dB against PyTorch")
-    yield Fact("file", f"sha256 {result.artifact_sha256[:12]}", result.artifact_sha256)
-    for artifact in bundle.manifest.artifacts if bundle else []:
-        if artifact.sha256 == result.artifact_sha256:
-            yield from (Fact(term, text) for term, text in artifact.facts.items())
-    yield from (Fact(term, text) for term, text in result.evidence.items())
+def _layers(s: Series, identifier: str) -> _Layers:
+    from edgeconv.benchmarks.report.layers_plot import layers_plot, worst_layers
+
+    layers = s.result.layers
+    return _Layers(s, layers_plot(layers, s.colour, identifier), worst_layers(layers, _WORST))
+
+
+def _by_kind(sections: Sequence[_Section]) -> list[tuple[str, list[_Section]]]:
+    """Sections whose figures may stand side by side: the measured ones, the emulated ones."""
+    kinds = sorted({section.kind for section in sections}, key=lambda kind: (kind != "measured", kind))
+    return [(kind, [section for section in sections if section.kind == kind]) for kind in kinds]
 
 
 def _across(sections: Sequence[_Section]) -> Iterator[tuple[str, list[tuple[Series, Cell, Cell] | None]]]:
     """For each artefact its p50 and total drift in every record that has it."""
-    p50, total = columns_of("Latency")[0], columns_of("Drift")[-1]
+    p50, total = column("Latency p50"), column("Drift total")
     for label in dict.fromkeys(s.label for section in sections for s in section.series):
         row: list[tuple[Series, Cell, Cell] | None] = []
         for section in sections:

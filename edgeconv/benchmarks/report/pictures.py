@@ -1,25 +1,27 @@
-"""Sample pictures from a bundle's golden cases: what went in, what PyTorch said, what int8 changed."""
+"""Sample pictures from a bundle's golden cases: what went in, what PyTorch and the runtime said, their difference."""
 
 from __future__ import annotations
 
 import base64
 import dataclasses
 import io
+import math
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from edgeconv.benchmarks.outputs import MAX_CASES, RunOutputs
 from edgeconv.bundles import Bundle
 from edgeconv.errors import BundleError
 from edgeconv.manifest import Port
+from edgeconv.records import Result, RunRecord
 
 __all__ = ["Picture", "Sample", "samples_of"]
 
 _MAX_SIDE = 256
-_MAX_CASES = 3
 _NO_METADATA: dict[str, Any] = {"Software": None}  # the same bytes from every version of matplotlib
 
 _Image = npt.NDArray[np.float64]  # (H, W) or (H, W, 3)
@@ -50,46 +52,85 @@ class Sample:
     pictures: list[Picture]
 
 
-def samples_of(bundle: Bundle) -> list[Sample]:
+def samples_of(bundle: Bundle, records: Sequence[RunRecord], outputs: Mapping[str, RunOutputs]) -> list[Sample]:
     """Pictures of the first golden cases, for each output that is an image of one or three channels; else none.
+
+    Of each of the bundle's runs whose outputs are known by run id, the artefact that is furthest from PyTorch is shown;
+    where none is known, the reference that int8 artefacts are lowered from.
 
     Raises:
         BundleError: the golden cases are no readable archive.
     """
     source = next((port for port in bundle.manifest.inputs if _is_image(port)), None)
-    outputs = [port for port in bundle.manifest.outputs if _is_image(port)]
-    if source is None or not outputs:
+    ports = [port for port in bundle.manifest.outputs if _is_image(port)]
+    if source is None or not ports:
         return []
+    view = _VIEWS.get(bundle.manifest.metric or "", lambda image: image)
     try:
         with np.load(bundle.golden, allow_pickle=False) as archive:
-            return _samples(archive, source, outputs, _VIEWS.get(bundle.manifest.metric or "", lambda image: image))
+            return [
+                sample
+                for port in ports
+                for sample in _samples(archive, source, port, view, _returned(bundle, records, outputs, archive, port))
+            ]
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise BundleError(f"{bundle.golden} cannot be read: {error}.", "Export the bundle again.") from error
+
+
+def _returned(
+    bundle: Bundle,
+    records: Sequence[RunRecord],
+    outputs: Mapping[str, RunOutputs],
+    golden: Mapping[str, npt.NDArray[np.float64]],
+    port: Port,
+) -> dict[str, npt.NDArray[np.float64]]:
+    """By name, what is to be set beside PyTorch's output."""
+    found = {}
+    for record in records:
+        known = outputs.get(record.run_id, {})
+        wanted = golden[f"torch.{port.name}"].shape[1:]
+        there = [
+            result
+            for result in record.results
+            if result.drift is not None
+            and record.manifest_sha256 == bundle.manifest_sha256
+            and port.name in known.get((result.runtime, result.precision), {})
+            and known[result.runtime, result.precision][port.name].shape[1:] == wanted
+        ]
+        if there:
+            furthest = min(there, key=_total_sqnr_db)
+            where = f" on {record.device}" if len(outputs) > 1 else ""
+            name = f"{furthest.runtime} {furthest.precision}{where}"
+            found[name] = known[furthest.runtime, furthest.precision][port.name]
+    reference = golden.get(f"qdq.{port.name}")
+    return found if found or reference is None else {"int8 reference": reference}
+
+
+def _total_sqnr_db(result: Result) -> float:
+    sqnr_db = result.drift.total.sqnr_db if result.drift is not None else None
+    return math.inf if sqnr_db is None else sqnr_db
 
 
 def _samples(
     golden: Mapping[str, npt.NDArray[np.float64]],
     source: Port,
-    outputs: Sequence[Port],
+    port: Port,
     view: Callable[[_Image], _Image],
-) -> list[Sample]:
-    found = []
-    for port in outputs:
-        inputs, torch = golden[f"input.{source.name}"], golden[f"torch.{port.name}"]
-        qdq = golden.get(f"qdq.{port.name}")
-        for case in range(min(len(torch), _MAX_CASES)):
-            image, reference = _image(inputs[case]), view(_image(torch[case]))
-            low, high = _range(reference)
-            pictures = [
-                _picture("Input", image, *((0.0, 255.0) if source.dtype == "uint8" else _range(image))),
-                _picture("PyTorch", reference, low, high),
-            ]
-            if qdq is not None:
-                quantised = view(_image(qdq[case]))
-                pictures.append(_picture("int8 reference", quantised, low, high))
-                pictures.append(_difference(reference, quantised))
-            found.append(Sample(f"{port.name}, case {case + 1}", pictures))
-    return found
+    returned: Mapping[str, npt.NDArray[np.float64]],
+) -> Iterator[Sample]:
+    inputs, torch = golden[f"input.{source.name}"], golden[f"torch.{port.name}"]
+    for case in range(min(len(torch), MAX_CASES)):
+        image, reference = _image(inputs[case]), view(_image(torch[case]))
+        low, high = _range(reference)
+        pictures = [
+            _picture("Input", image, *((0.0, 255.0) if source.dtype == "uint8" else _range(image))),
+            _picture("PyTorch", reference, low, high),
+        ]
+        for name, arrays in returned.items():
+            if case < len(arrays):
+                shown = view(_image(arrays[case]))
+                pictures += [_picture(name, shown, low, high), _difference(reference, shown)]
+        yield Sample(f"{port.name}, case {case + 1}", pictures)
 
 
 def _is_image(port: Port) -> bool:

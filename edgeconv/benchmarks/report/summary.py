@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from edgeconv.benchmarks.report.columns import Cell, columns_of
+from edgeconv.benchmarks.report.columns import Cell, column
 from edgeconv.benchmarks.report.series import Series
 
 __all__ = ["Figure", "Summary", "fastest"]
@@ -39,21 +39,21 @@ def fastest(series: Sequence[Series]) -> Summary | None:
     baseline = min(floats, key=_p50) if floats else None
     speed = f"{_p50(baseline) / _p50(best):.1f} times as fast as {baseline.label}" if baseline else "median"
     figures = [
-        _figure(best, "Latency", 0, "Latency p50", speed),
-        _figure(best, "Drift", -1, "Against PyTorch", "total SQNR"),
-        _figure(best, "Memory", 0, "Memory", "above the runtime alone"),
-        _figure(best, "File", 0, "File", "with its weights"),
+        _figure(best, "Latency p50", "Latency p50", speed),
+        _figure(best, "Drift total", "Against PyTorch", "total SQNR"),
+        _figure(best, "Memory peak", "Memory", "above the runtime alone"),
+        _figure(best, "File size", "File", "with its weights"),
     ]
     if best.result.task is not None:
-        torch = columns_of("Task metric")[0].read(best.result).text
-        figures.insert(1, _figure(best, "Task metric", 1, best.result.task.name, f"PyTorch {torch}"))
+        torch = column("Task metric PyTorch").read(best.result).text
+        figures.insert(1, _figure(best, "Task metric runtime", best.result.task.name, f"PyTorch {torch}"))
     return Summary(best, [figure for figure in figures if figure.text])
 
 
-def _figure(s: Series, group: str, index: int, title: str, context: str) -> Figure:
-    column = columns_of(group)[index]
-    cell: Cell = column.read(s.result)
-    return Figure(title, cell.text, column.unit, context)
+def _figure(s: Series, name: str, title: str, context: str) -> Figure:
+    chosen = column(name)
+    cell: Cell = chosen.read(s.result)
+    return Figure(title, cell.text, chosen.unit, f"±{cell.spread}, {context}" if cell.spread else context)
 
 
 def _p50(s: Series) -> int:

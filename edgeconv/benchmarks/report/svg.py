@@ -12,12 +12,13 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from html import escape
+from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["PALETTE", "colour", "drawing", "inline_svg"]
+__all__ = ["PALETTE", "colour", "drawing", "inline_svg", "standalone"]
 
 PALETTE = (
     "ink",
@@ -78,6 +79,17 @@ def inline_svg(figure: Figure, identifier: str, description: str) -> str:
     text = head + text[text.index(">") + 1 :]
     text = re.sub("<[^>]*>", lambda tag: _themed(tag[0], identifier), text)
     return re.sub(r"\s*\n\s*", " ", text).strip()
+
+
+def standalone(svg: str) -> str:
+    """What `inline_svg` gave as a file of its own, with both themes in it and the width that it was drawn for."""
+    style = resources.files("edgeconv.benchmarks.report").joinpath("style.css").read_text(encoding="utf-8")
+    palettes = style[: style.index("* {")].replace(":root", "svg")
+    ground = "svg { background: var(--surface); font-family: system-ui, sans-serif; }"
+    width, height = re.findall(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg)[0]
+    size = f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
+    head, _, body = svg.removeprefix("<svg ").partition(">")
+    return f"{size}{head}><style>{palettes}{ground}</style>{body}\n"
 
 
 def _themed(tag: str, identifier: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from edgeconv.benchmarks.report.plots import WIDTH, time_axis
+from edgeconv.benchmarks.report.rows import WIDTH, time_axis
 from edgeconv.benchmarks.report.series import Series
 from edgeconv.benchmarks.report.svg import colour, drawing, inline_svg
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 __all__ = ["decibels", "megabytes", "metric", "milliseconds", "percent"]
 
 
-def milliseconds(nanoseconds: float) -> str:
-    """``16.42``; below a millisecond one digit more."""
+def milliseconds(nanoseconds: float, like: float | None = None) -> str:
+    """``16.42``; below a millisecond one digit more.  `like`: with as many digits as that number of nanoseconds has."""
     value = nanoseconds / 1e6
-    return f"{value:,.2f}" if value >= 1 else f"{value:.3f}"
+    return f"{value:,.2f}" if (nanoseconds if like is None else like) >= 1e6 else f"{value:.3f}"
 
 
 def megabytes(size_bytes: float) -> str:

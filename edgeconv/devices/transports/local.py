@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import math
 import os
-import subprocess
+import platform
+import shutil
+import struct
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from edgeconv.devices.transports.base import Completed, Transport
-from edgeconv.errors import DeviceError
+from edgeconv.devices.transports.base import (
+    SILENCE_SECONDS,
+    Completed,
+    PushProgress,
+    TargetSystem,
+    Transport,
+    ignore_progress,
+)
+from edgeconv.devices.transports.exchange import exchange
+from edgeconv.errors import ConnectionLostError, DeviceError
 
 __all__ = ["LocalTransport", "open_local"]
+
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class LocalTransport:
@@ -20,30 +33,40 @@ class LocalTransport:
 
     def __init__(self) -> None:
         self.python = [sys.executable]
+        self.system = TargetSystem(
+            machine=platform.machine(),
+            kernel=platform.system(),
+            bits=struct.calcsize("P") * 8,
+            boot_id=_BOOT_ID.read_text().strip() if _BOOT_ID.exists() else None,
+            python_version=platform.python_version(),
+        )
+        cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        self.folder = str(Path(cache) / "edgeconv" / "local")
         self._directory = tempfile.TemporaryDirectory(prefix="edgeconv-bench-")
         self.workspace = self._directory.name
 
-    def run(self, command: Sequence[str], *, environment: Mapping[str, str], timeout_seconds: float) -> Completed:
+    def run(
+        self,
+        command: Sequence[str],
+        *,
+        environment: Mapping[str, str],
+        timeout_seconds: float,
+        on_line: Callable[[str], None] | None = None,
+    ) -> Completed:
         """As a child process."""
-        try:
-            done = subprocess.run(
-                command,
-                cwd=self.workspace,
-                env={**os.environ, **environment},
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                encoding="utf-8",
-                errors="replace",
-                timeout=timeout_seconds,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            return Completed(None, "", "")
-        except OSError as error:
-            raise DeviceError(f"{command[0]} cannot be started: {error}.") from error
-        return Completed(done.returncode, done.stdout, done.stderr)
+        done = exchange(
+            command,
+            timeout_seconds=timeout_seconds,
+            on_line=None if on_line is None else lambda line: on_line(line.decode(errors="replace")),
+            silence_seconds=math.inf if on_line is None else SILENCE_SECONDS,
+            directory=self.workspace,
+            environment={**os.environ, **environment},
+        )
+        if done.silent:
+            raise ConnectionLostError(f"{command[0]} has said nothing for {SILENCE_SECONDS:.0f} s.")
+        return Completed(done.returncode, *(text.decode(errors="replace") for text in (done.stdout, done.stderr)))
 
-    def push(self, source: Path) -> str:
+    def push(self, source: Path, *, progress: PushProgress = ignore_progress) -> str:
         """It is there already."""
         return str(source.resolve())
 
@@ -53,6 +76,10 @@ class LocalTransport:
             return Path(source).read_bytes()
         except OSError as error:
             raise DeviceError(f"{source} cannot be fetched: {error}.") from error
+
+    def clean(self) -> None:
+        """Nothing was copied, but a bundle's wheels may have been installed."""
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def close(self) -> None:
         """Remove the workspace."""

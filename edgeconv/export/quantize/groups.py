@@ -16,8 +16,9 @@ import onnx_ir as ir
 from edgeconv.export.calibrate import Statistics
 from edgeconv.export.executor import Array
 from edgeconv.export.quantize.grid import Grid
+from edgeconv.export.quantize.operation import Operation
 from edgeconv.export.quantize.operators import FIXED_OUTPUTS, Output
-from edgeconv.export.quantize.plan import Operation, Plan
+from edgeconv.export.quantize.plan import Plan
 from edgeconv.export.quantize.ranges import range_estimator
 from edgeconv.export.quantize.scheme import QuantisationScheme
 from edgeconv.graph import constant_value
@@ -82,7 +83,7 @@ def _fixed_grids(plan: Plan, scheme: QuantisationScheme) -> dict[ir.Value, Grid]
         if value.is_graph_input() and value.name in scheme.input_grid
     }
     for operation in plan.operations:
-        if operation.is_int8 and operation.rule.output is Output.FIXED and not scheme.symmetric:
+        if operation.is_int8 and operation.rule.output is Output.FIXED:
             fixed.update(dict.fromkeys(operation.outputs, FIXED_OUTPUTS[operation.node.op_type]))
     return fixed
 

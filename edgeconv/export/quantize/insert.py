@@ -14,8 +14,9 @@ import onnx_ir as ir
 from edgeconv.export.executor import Array
 from edgeconv.export.quantize.grid import Grid
 from edgeconv.export.quantize.groups import GridAssignment
+from edgeconv.export.quantize.operation import Operation
 from edgeconv.export.quantize.operators import Output, weight_axis
-from edgeconv.export.quantize.plan import Operation, Plan
+from edgeconv.export.quantize.plan import Plan
 from edgeconv.export.quantize.weights import bias_scale, quantise_bias, quantise_weights
 from edgeconv.graph import constant_value, describe
 
@@ -172,12 +173,13 @@ def _quantise_parameters(
     input_scale = assignment.grids[data].scale
     axis, channels = weight_axis(node, weights.ndim), _output_channels(node, weights)
     bias = _bias(node, channels, with_bias)
+    output = assignment.grids.get(operation.outputs[0])
     quantised = quantise_weights(
         weights,
         axis,
         bias,
         input_scale=input_scale,
-        output_scale=assignment.grids[operation.outputs[0]].scale,
+        output_scale=0.0 if output is None else output.scale,
         where=describe(node),
     )
     zeros = np.zeros(len(quantised.scale), np.int8)

@@ -16,7 +16,8 @@ from edgeconv.export.executor import Array
 from edgeconv.export.macs import count_macs
 from edgeconv.export.quantize.groups import GridAssignment, assign_grids
 from edgeconv.export.quantize.insert import insert_quantisers
-from edgeconv.export.quantize.plan import Operation, plan_operations
+from edgeconv.export.quantize.operation import Operation
+from edgeconv.export.quantize.plan import plan_operations
 from edgeconv.export.quantize.scheme import (
     NodeRecord,
     QuantisationResult,
@@ -45,7 +46,8 @@ def quantize(
 
     Args:
         model: the fp32 graph: static shapes, every tensor and node named. Not changed.
-        statistics: of at least `observed_tensors(model)`, collected on this graph.
+        statistics: of at least `observed_tensors(model)`, collected on this graph; for symmetric activations of
+            those with `weighted_only` too.
         samples: normalised calibration samples; the first 4 serve the sequential pass.
         scheme: what to quantise how.
 
@@ -58,7 +60,7 @@ def quantize(
     _check_input_names(model, scheme)
     reference = _with_unique_node_names(model)
     quantised = reference.clone()
-    plan = plan_operations(quantised.graph)
+    plan = plan_operations(quantised.graph, weighted_only=scheme.symmetric)
     assignment = assign_grids(plan, statistics, scheme)
     tensors = _tensor_records(assignment)
     raised = insert_quantisers(

@@ -7,60 +7,13 @@ from collections.abc import Iterable, Iterator
 
 import onnx_ir as ir
 
-from edgeconv.export.executor import Array
-from edgeconv.export.quantize.operators import OPERATORS, OperatorRule, Output, float_reason, is_fused_activation
-from edgeconv.graph import constant_value
+from edgeconv.export.quantize.operation import Operation
+from edgeconv.export.quantize.operators import OPERATORS, Output, float_reason, is_fused_activation
+from edgeconv.export.quantize.placement import keep_weighted
 
-__all__ = ["Operation", "Plan", "observed_tensors", "plan_operations"]
+__all__ = ["Plan", "observed_tensors", "plan_operations"]
 
 _SURROUNDED = "only operators without int8 form around it"
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Operation:
-    """An operator, with the activation that runs in the same kernel; `reason` says why it stays in float, if so."""
-
-    node: ir.Node
-    activation: ir.Node | None
-    reason: str
-
-    @property
-    def is_int8(self) -> bool:
-        """Whether it computes on integers."""
-        return not self.reason
-
-    @property
-    def rule(self) -> OperatorRule:
-        """The rule of an int8 operation."""
-        return OPERATORS[self.node.op_type]
-
-    @property
-    def nodes(self) -> tuple[ir.Node, ...]:
-        """The operator and its activation."""
-        return (self.node,) if self.activation is None else (self.node, self.activation)
-
-    @property
-    def outputs(self) -> tuple[ir.Value, ...]:
-        """The float tensors that leave the operation."""
-        return tuple(value for value in self.nodes[-1].outputs if value.uses() or value.is_graph_output())
-
-    @property
-    def inputs(self) -> tuple[ir.Value, ...]:
-        """The activations that an int8 operation reads as data, in order, each as often as it is read."""
-        return tuple(value for _, value in self._data() if constant_value(value) is None)
-
-    @property
-    def constants(self) -> tuple[tuple[int, Array], ...]:
-        """The constant data operands (weights apart) of an int8 operation, with their input index."""
-        found = ((index, constant_value(value)) for index, value in self._data())
-        return tuple(
-            (index, array) for index, array in found if array is not None and not (self.rule.weighted and index == 1)
-        )
-
-    def _data(self) -> Iterator[tuple[int, ir.Value]]:
-        for index, value in enumerate(self.node.inputs[: self.rule.data_inputs]):
-            if value is not None:
-                yield index, value
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,8 +24,8 @@ class Plan:
     quantised: tuple[ir.Value, ...]
 
 
-def plan_operations(graph: ir.Graph) -> Plan:
-    """Plan the int8 graph.
+def plan_operations(graph: ir.Graph, *, weighted_only: bool = False) -> Plan:
+    """Plan the int8 graph; with `weighted_only` as `keep_weighted` says, else:
 
     1. An operator with an int8 form that reads at least one activation is int8.
     2. Conv, ConvTranspose, Gemm, MatMul, Add, Sub and Mul take the Relu or Clip(0, 6) that alone reads them along.
@@ -80,6 +33,9 @@ def plan_operations(graph: ir.Graph) -> Plan:
        for nothing.
     4. Quantised are the data inputs and the outputs of int8 operations, and the graph's float inputs and outputs.
     """
+    if weighted_only:
+        operations, tensors = keep_weighted(list(_operations(graph)), graph)
+        return Plan(tuple(operations), tuple(tensors))
     operations = _refuse_surrounded(list(_operations(graph)), graph)
     quantised: dict[ir.Value, None] = {value: None for value in graph.inputs if _is_float(value)}
     for operation in operations:
@@ -89,12 +45,12 @@ def plan_operations(graph: ir.Graph) -> Plan:
     return Plan(tuple(operations), tuple(quantised))
 
 
-def observed_tensors(model: ir.Model) -> list[str]:
+def observed_tensors(model: ir.Model, *, weighted_only: bool = False) -> list[str]:
     """The tensors whose statistics `quantize` needs: the quantised ones that no shared quantiser reaches from above.
 
     The output of MaxPool, Concat, DepthToSpace… lies within the range of its inputs and needs none of its own.
     """
-    plan = plan_operations(model.graph)
+    plan = plan_operations(model.graph, weighted_only=weighted_only)
     derived = {value for operation in plan.operations if _shares(operation) for value in operation.outputs}
     return [str(value.name) for value in plan.quantised if value not in derived]
 

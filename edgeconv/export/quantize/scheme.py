@@ -22,7 +22,8 @@ class QuantisationScheme:
     """Weights are always int8, symmetric, with one scale for each output channel.
 
     Args:
-        activations: "asymmetric" for CPUs; "symmetric" (zero points 0) for TensorRT, costs 3 to 9 dB.
+        activations: "asymmetric" for CPUs; "symmetric" (zero points 0) for TensorRT, costs 2 to 3 dB. There
+            only operators with weights compute on integers, and the first of them do not; see `keep_weighted`.
         ranges: name of the range estimator, see `estimator_names`.
         bias_correction: move each bias so that the mean of every channel stays that of the fp32 network.
         input_grid: the exact grid of graph inputs that have one, by name. An 8-bit image v scaled to v / 255 has

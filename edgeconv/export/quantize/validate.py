@@ -30,7 +30,8 @@ def validate_qdq(model: ir.Model, *, symmetric: bool = False) -> None:
     3. Biases: int32 within 30 bits, scale = input scale * weight scale, zero points 0, axis 0.
     4. An operator that moves values has one quantiser for all data inputs and outputs.
     5. Sigmoid, Softmax and Tanh have the output quantisers of the LiteRT specification, unless `symmetric`.
-    6. Every float graph input is quantised at once; every float graph output comes from a DequantizeLinear.
+    6. Every float graph input is quantised at once; every float graph output comes from a DequantizeLinear; unless
+       `symmetric`, where both stay in float.
 
     Raises:
         ExportError: the first rule that is broken, with the node and what was expected.
@@ -41,13 +42,14 @@ def validate_qdq(model: ir.Model, *, symmetric: bool = False) -> None:
             _check_quantiser(node, unsigned, symmetric)
     for unit in operator_units(model.graph):
         quantisers = _data_quantisers(unit)
-        if quantisers is None:
-            continue
-        if OPERATORS[unit.node.op_type].weighted:
+        if integer_constant(unit.node, 1) is not None or (quantisers and OPERATORS[unit.node.op_type].weighted):
             _check_weights(unit)
             _check_bias(unit)
+        if quantisers is None:
+            continue
         _check_output(unit, quantisers, unsigned, symmetric)
-    _check_ports(model.graph)
+    if not symmetric:
+        _check_ports(model.graph)
 
 
 def _is_unsigned(graph: ir.Graph) -> bool:

@@ -49,7 +49,7 @@ def quantise_weights(
         bias: one value for each output channel. Grouped transposed convolutions have several channels for each entry
             of `axis`.
         input_scale: of the activation that is multiplied with the weights.
-        output_scale: of the result.
+        output_scale: of the result; 0 where that stays in float.
         where: names the operator in errors.
 
     Raises:

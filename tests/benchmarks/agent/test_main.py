@@ -12,6 +12,7 @@ import sys
 import numpy as np
 import pytest
 
+from edgeconv.benchmarks.agent.tune import TuningOutcome
 from edgeconv.records import Result
 from edgeconv.schema import from_dict
 
@@ -51,7 +52,6 @@ def test_run_by_hand_prints_a_result(tiny_bundle):
 def test_run_writes_result_and_outputs_in_the_shape_of_the_port(tiny_bundle, tmp_path):
     done = run(tiny_bundle, "litert", "int8", "--json", str(tmp_path / "r.json"), "--outputs", str(tmp_path / "o.npz"))
     assert done.returncode == 0, done.stderr
-    assert done.stdout == ""
     assert from_dict(Result, json.loads((tmp_path / "r.json").read_text())).runtime == "litert"
     golden, outputs = np.load(tiny_bundle / "golden/cases.npz"), np.load(tmp_path / "o.npz")
     assert outputs.files == ["y"]
@@ -59,6 +59,114 @@ def test_run_writes_result_and_outputs_in_the_shape_of_the_port(tiny_bundle, tmp
     assert outputs["y"].dtype == np.float32
     np.testing.assert_allclose(outputs["y"], golden["qdq.y"], atol=0.02)  # a step of the output's quantiser
     assert sorted(p.name for p in tmp_path.iterdir() if p.is_file()) == ["o.npz", "r.json"]
+
+
+def test_run_tells_how_it_goes_in_lines_of_json(tiny_bundle, tmp_path):
+    arguments = ("--json", str(tmp_path / "r.json"), "--min-seconds", "2.5", "--tolerance", "9")
+    done = run(tiny_bundle, "onnxruntime", "fp32", *arguments)
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    phases = [line["phase"] for line in lines]
+    assert phases == sorted(phases, key=["load", "warm-up", "timed", "check"].index)
+    timed = [line for line in lines if line["phase"] == "timed"]
+    assert 1 <= len(timed) <= 5  # about one a second, of two and a half
+    assert all(line["samples"] > 0 and line["p50_ns"] > 0 for line in timed)
+
+
+def test_a_result_says_what_ran_and_in_what_state_the_device_was(tiny_bundle):
+    result = from_dict(Result, json.loads(run(tiny_bundle, "litert", "int8").stdout))
+    assert (result.execution.requested, result.execution.share) == ("XNNPACK", 1.0)
+    assert result.state.affinity
+    assert result.state.samples
+    assert result.memory.baseline_rss_bytes < result.memory.load_peak_rss_bytes <= result.memory.peak_rss_bytes
+    assert result.memory.mapped_model_bytes > 0
+    assert result.latency_ns.rounds == [len(result.latency_ns.samples)]
+    assert set(result.latency_ns.intervals) >= {"p50"}
+    assert (result.mode, result.options) == ("steady", {})
+
+
+def test_options_reach_the_runtime_and_the_result(tiny_bundle):
+    done = run(tiny_bundle, "litert", "int8", "--option", "xnnpack=off")
+    result = from_dict(Result, json.loads(done.stdout))
+    assert result.options == {"xnnpack": "off"}
+    assert result.provider == result.execution.used == "built-in kernels"
+
+
+@pytest.mark.parametrize("option", ["xnnpack", "xnnpack=", "=off"])
+def test_an_option_without_name_or_value_is_refused(option, tiny_bundle):
+    assert "NAME=VALUE" in error_of(run(tiny_bundle, "litert", "int8", "--option", option))["error"]
+
+
+def test_an_option_that_the_runtime_does_not_have_here_is_refused(tiny_bundle):
+    told = error_of(run(tiny_bundle, "onnxruntime", "fp32", "--option", "provider=dml"))
+    assert "cannot have provider=dml here" in told["error"]
+    assert "cpu" in told["hint"]
+
+
+def test_a_burst_is_a_mode_of_its_own(tiny_bundle):
+    arguments = ("--mode", "burst", "--burst-count", "4", "--idle-seconds", "0.01")
+    result = from_dict(Result, json.loads(run(tiny_bundle, "onnxruntime", "fp32", *arguments).stdout))
+    assert result.mode == "burst"
+    assert len(result.latency_ns.samples) % 4 == 0
+    assert "first of a burst" in result.evidence
+
+
+def test_a_sustained_run_shows_its_first_and_last_part(tiny_bundle):
+    arguments = ("--mode", "sustained", "--min-seconds", "0.3")
+    result = from_dict(Result, json.loads(run(tiny_bundle, "onnxruntime", "fp32", *arguments).stdout))
+    assert result.mode == "sustained"
+    assert any(name.startswith("last ") for name in result.evidence)
+    assert sum(result.latency_ns.samples) > 0.2e9
+
+
+def board_at(tmp_path, millidegrees):
+    zone = tmp_path / "board/sys/class/thermal/thermal_zone0"
+    zone.mkdir(parents=True)
+    (zone / "type").write_text("cpu-thermal\n")
+    (zone / "temp").write_text(f"{millidegrees}\n")
+    return tmp_path / "board"
+
+
+COOL = ("--cool-down-celsius", "50", "--cool-down-seconds", "0.2")
+
+
+def test_a_cool_board_is_measured_at_once_and_the_wait_is_recorded(tiny_bundle, tmp_path, monkeypatch):
+    monkeypatch.setenv("EDGECONV_SYSROOT", str(board_at(tmp_path, 41000)))
+    result = from_dict(Result, json.loads(run(tiny_bundle, "onnxruntime", "fp32", *COOL).stdout))
+    assert result.evidence["cool-down"] == "waited 0 s for less than 50.0 °C, then had 41.0 °C"
+    assert not any("cool enough" in reason for reason in result.invalid_reasons)
+
+
+def test_a_board_that_stays_hot_is_measured_and_invalid(tiny_bundle, tmp_path, monkeypatch):
+    monkeypatch.setenv("EDGECONV_SYSROOT", str(board_at(tmp_path, 83000)))
+    result = from_dict(Result, json.loads(run(tiny_bundle, "onnxruntime", "fp32", *COOL).stdout))
+    assert not result.valid
+    assert any("83.0 °C" in reason for reason in result.invalid_reasons)
+    assert result.latency_ns.samples
+
+
+def test_a_cool_down_without_a_sensor_is_an_error(tiny_bundle, tmp_path, monkeypatch):
+    (tmp_path / "board/sys").mkdir(parents=True)
+    monkeypatch.setenv("EDGECONV_SYSROOT", str(tmp_path / "board"))
+    assert "no temperature" in error_of(run(tiny_bundle, "onnxruntime", "fp32", *COOL))["error"]
+
+
+def test_tune_writes_trials_finalists_and_their_outputs(tiny_bundle, tmp_path):
+    paths = ("--json", str(tmp_path / "t.json"), "--outputs", str(tmp_path / "o.npz"))
+    done = agent(tiny_bundle, "tune", "--runtime", "litert", "--precision", "int8", "--seconds", "0.3", *paths)
+    assert done.returncode == 0, done.stderr
+    outcome = from_dict(TuningOutcome, json.loads((tmp_path / "t.json").read_text()))
+    assert outcome.default == {"threads": "1"}
+    assert outcome.default in [finalist.options for finalist in outcome.finalists]
+    assert {trial.rung for trial in outcome.trials} == set(range(max(t.rung for t in outcome.trials) + 1))
+    assert {"threads": "1", "xnnpack": "off"} in [trial.options for trial in outcome.trials]
+    golden, outputs = np.load(tiny_bundle / "golden/cases.npz"), np.load(tmp_path / "o.npz")
+    assert outputs.files == [f"{place}.y" for place in range(len(outcome.finalists))]
+    assert all(outputs[name].shape == golden["qdq.y"].shape for name in outputs.files)
+
+
+def test_tuning_needs_time(tiny_bundle):
+    done = agent(tiny_bundle, "tune", "--runtime", "litert", "--precision", "int8", "--seconds", "0")
+    assert "0 seconds" in error_of(done)["error"]
 
 
 @pytest.mark.parametrize("name", ["models/model.fp32.onnx", "golden/cases.npz"])

@@ -8,10 +8,27 @@ from collections.abc import Callable
 
 import pytest
 
-from edgeconv.benchmarks.agent.memory import METHOD
-from edgeconv.benchmarks.agent.percentiles import percentile
-from edgeconv.records import Drift, DriftPart, Host, Latency, Memory, Result, RunRecord, TaskMetric
+from edgeconv.benchmarks.agent.percentiles import make_latency
+from edgeconv.manifest import Failure
+from edgeconv.records import (
+    DeviceState,
+    Drift,
+    DriftPart,
+    Execution,
+    Host,
+    Latency,
+    LayerDrift,
+    Memory,
+    Result,
+    RunRecord,
+    StateSample,
+    TaskMetric,
+    ToolSummary,
+    Trial,
+    Tuning,
+)
 
+METHOD = "VmHWM of a fresh process; baseline: VmRSS with the runtime imported"
 IDENTICAL = DriftPart(max_abs=0.0, mean_abs=0.0, sqnr_db=None, cosine=1.0)
 
 
@@ -49,13 +66,11 @@ def result(
         invalid_reasons=[],
         artifact_sha256=f"{abs(int(median_ms * 1e6)):064x}",
         artifact_bytes=int(megabytes * 1e6),
-        latency_ns=Latency(
-            samples, *(percentile(samples, rank) for rank in (50, 90, 99)), warmup=[int(median_ms * 1.4e6)] * 10
-        ),
+        latency_ns=make_latency(samples, [int(median_ms * 1.4e6)] * 10, rounds=[count // 2, count - count // 2]),
         import_ns=180_000_000,
         load_ns=int(median_ms * 2.1e6),
         first_inference_ns=int(median_ms * 1.7e6),
-        memory=Memory(int((52 + added_mb) * 1e6), 52_000_000, METHOD),
+        memory=Memory(int((52 + added_mb) * 1e6), 52_000_000, METHOD, int((52 + 0.8 * added_mb) * 1e6)),
         drift=Drift(part(124.8), quantised, part(total_db + 14), part(total_db), part(total_db + 0.1)),
         task=TaskMetric("Dice", 0.7812, metric) if metric is not None else None,
         provider={"onnxruntime": "CPUExecutionProvider", "litert": "XNNPACK"}.get(runtime, "CPU"),
@@ -83,7 +98,7 @@ def host(**changes: object) -> Host:
 
 def record(results: list[Result] | None = None, **changes: object) -> RunRecord:
     built = RunRecord(
-        schema_version=1,
+        schema_version=2,
         run_id="20261120-134455-7f3a",
         started_at="2026-11-20T13:44:55Z",
         edgeconv_version="0.1.0",
@@ -121,6 +136,109 @@ def full_results(slower: float = 1.0) -> list[Result]:
     ]
 
 
+def device_state(seconds: int = 30, start: float = 52.0, throttled_from: int | None = None) -> DeviceState:
+    """A board that warms up while it works and, from some second on, is throttled for as long as it works."""
+    samples = []
+    for at in range(seconds + 1):
+        hot = throttled_from is not None and at >= throttled_from
+        samples.append(
+            StateSample(
+                at_seconds=float(at),
+                load_average=1.0 + at / 100,
+                available_bytes=3_000_000_000,
+                frequencies_khz={"policy0": 1_500_000 if hot else 2_400_000},
+                temperatures_celsius={"cpu-thermal": min(start + 1.1 * at, 85.0), "rp1": 48.0},
+                throttled=["frequency capped now"] if hot else [],
+                power_watts={"EXT5V": 3.0 + (1.2 if hot else 2.6) * (at > 1)},
+            )
+        )
+    hot = throttled_from is not None
+    reasons = [f"throttled from {throttled_from} s on"] if hot else []
+    return DeviceState(
+        governors={"policy0": "performance"},
+        power_mode=None,
+        affinity=[0, 1, 2, 3],
+        samples=samples,
+        others_cpu_share=0.012,
+        energy_joules=91.3,
+        verdict="throttled" if hot else "clean",
+        reasons=reasons,
+        facts={"get_throttled": "0x80008" if hot else "0x0"},
+    )
+
+
+def layer_drifts(count: int = 24) -> list[LayerDrift]:
+    """A network whose gates lose most, one of them identical to the reference."""
+    found = []
+    for index in range(count):
+        gate = index % 6 == 4
+        alone = None if index == 2 else 34.0 if gate else 52.0 - index / 4
+        operator = "Mul" if gate else "Conv"
+        found.append(
+            LayerDrift(f"encoder.stages.{index // 6}.{operator.lower()}{index}", operator, alone, 48 - index * 0.7)
+        )
+    return found
+
+
+def tuning() -> Tuning:
+    settings = [{"threads": str(count), "xnnpack": use} for count in (1, 2, 4) for use in ("on", "off")]
+    trials = [Trial(options, int((18 - 3 * index) * 1e6), 20, 0) for index, options in enumerate(settings)]
+    trials += [Trial(settings[5], 3_100_000, 80, 1), Trial(settings[4], 5_900_000, 80, 1)]
+    return Tuning(settings[5], trials)
+
+
+def execution(share: float = 1.0) -> Execution:
+    return Execution("XNNPACK", "XNNPACK", {"XNNPACK": 61, "CPU": 2}, share, "f32", 1)
+
+
+def told_result() -> Result:
+    """What a tool without samples reported."""
+    summary = ToolSummary("benchmark_model", 91, 15_900_000, 21_400_000, 16_700_000, 410_000)
+    return result("litert", "fp16", 17.0, latency_ns=Latency([], None, None, None, [], summary=summary))
+
+
+def board_record(**changes: object) -> RunRecord:
+    """A Raspberry Pi 5 with everything that a record can hold: device state, tuning, layers, a failure."""
+    results = full_results(slower=2.0)[:4]
+    with_state = [
+        dataclasses.replace(results[0], state=device_state(20), tuning=tuning(), layers=layer_drifts()),
+        dataclasses.replace(results[1], state=device_state(24, 60.0), execution=execution(0.968)),
+        dataclasses.replace(
+            results[2],
+            state=device_state(30, 66.0, throttled_from=17),
+            valid=False,
+            invalid_reasons=["the device was throttled from 17 s on"],
+        ),
+        dataclasses.replace(results[3], state=device_state(28, 58.0), execution=execution()),
+        told_result(),
+    ]
+    board = host(
+        machine="aarch64",
+        cpu_model="BCM2712",
+        cpu_parts=["Cortex-A76"],
+        cpu_flags=["asimd", "asimddp", "asimdhp"],
+        cpus=4,
+        memory_bytes=8_300_000_000,
+        board="Raspberry Pi 5 Model B Rev 1.0",
+        distribution="Debian GNU/Linux 12",
+        libc="glibc 2.36",
+    )
+    built = record(
+        with_state,
+        host=board,
+        device="raspberry-pi-5",
+        target="ssh://pi@pi5.local",
+        bundle="vessels-raspberry-pi-5",
+        manifest_sha256="41d2e8b4" * 8,
+        run_id="20261121-081500-aa01",
+        model_sha256="c0ffee00" * 8,
+        tools={"onnx": "1.22.0", "onnxruntime": "1.31.1"},
+        settings={"min_seconds": 2.0, "min_count": 90.0, "rounds": 3.0},
+        failures=[Failure("openvino", "fp16", "operator <Foo> at encoder.1 is unknown")],
+    )
+    return dataclasses.replace(built, **changes)
+
+
 def empty_result() -> Result:
     """A runtime that could be started and gave nothing."""
     return result(
@@ -146,6 +264,16 @@ def make_result() -> Callable[..., Result]:
 @pytest.fixture
 def make_record() -> Callable[..., RunRecord]:
     return record
+
+
+@pytest.fixture
+def make_board_record() -> Callable[..., RunRecord]:
+    return board_record
+
+
+@pytest.fixture
+def make_host() -> Callable[..., Host]:
+    return host
 
 
 @pytest.fixture

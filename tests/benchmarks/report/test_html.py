@@ -155,7 +155,7 @@ def test_invalid_result_is_marked_wherever_its_numbers_stand(
     assert "openvino fp16, invalid" in page.text
     row = re.findall(r'<tbody class="invalid">.*?</tbody>', text, flags=re.DOTALL)[0]
     cells = re.findall(r'<td data-group="(\w+)[^>]*>(.*?)</td>', row, flags=re.DOTALL)
-    assert len(cells) == 14
+    assert len(cells) == 15
     assert all("<s " in cell and "✕" in cell for group, cell in cells if group != "File")
     assert "Fastest: <strong>litert int8</strong>" in text
     everywhere_else = text.replace(row, "")
@@ -179,6 +179,57 @@ def test_emulated_run_says_so_and_names_no_fastest(make_record: Callable[..., Ru
     page = _Page(html_report([emulated]))
     assert "latencies say nothing about the real device" in page.text
     assert "Fastest" not in page.text
+    badges = page.text.count("emulated, virtual clock")
+    assert badges == 1 + page.tags["svg"]  # at the heading and at every plot
+
+
+def test_emulated_runs_stand_in_a_table_of_their_own(
+    two_devices: list[RunRecord], make_host: Callable[..., Host]
+) -> None:
+    emulated = dataclasses.replace(two_devices[1], host=make_host(emulated=True), run_id="e", device="pi-emulated")
+    text = html_report([*two_devices, emulated])
+    tables = re.findall(r'<table class="across">.*?</table>', text, flags=re.DOTALL)
+    assert [("pi-emulated" in table, "raspberry-pi-4" in table) for table in tables] == [(False, True), (True, False)]
+    assert "not to be compared with measured ones" in text
+    assert "not to be compared" not in html_report(two_devices)
+
+
+def test_everything_that_a_record_holds_is_shown(make_board_record: Callable[..., RunRecord]) -> None:
+    text = html_report([make_board_record()])
+    page = _Page(text)
+    shown = " ".join(page.text.split())
+    for words in (
+        "Temperature during the run",
+        "Clock frequency during the run",
+        "Power during the run",
+        "throttled 13 s",
+        "Drift layer by layer: litert int8",
+        "encoder.stages.0.mul4",
+        "All 24 operators",
+        "Tuned on the device",
+        "threads 4, xnnpack off won",
+        "asked forXNNPACK",
+        "XNNPACK, 96.8% of the operators as asked",
+        "benchmark_model: mean 16.70 ms",
+        "openvino fp16 could not be made: operator <Foo> at encoder.1 is unknown",
+        "Raspberry Pi 5 Model B Rev 1.0",
+        "BCM2712 · Cortex-A76",
+        "min seconds 2, min count 90, rounds 3",
+        "91.3 J",
+        "Each artefact was timed in up to 2 fresh processes",
+    ):
+        assert words in shown, words
+    assert page.tags["svg"] == 4 + 3 + 1
+    assert "±" in re.findall(r'<td data-group="Latency".*?</td>', text, flags=re.DOTALL)[0]
+
+
+def test_record_of_the_first_schema_has_no_columns_and_plots_of_nothing(
+    make_record: Callable[..., RunRecord], make_result: Callable[..., Result]
+) -> None:
+    page = _Page(html_report([make_record([make_result()])]))
+    assert page.tags["svg"] == 4
+    assert "as asked" not in page.text
+    assert "Tuned on the device" not in page.text
 
 
 def test_unsupported_percentile_is_a_dash_that_says_what_is_missing(
@@ -237,6 +288,35 @@ def test_bundle_adds_pictures_and_what_could_not_be_made(make_record: Callable[.
     assert page.tags["img"] == 3 * 4
     assert "operator <Foo> at encoder.1 is unknown" in page.text
     assert "0 to 0.125" in page.text  # of the difference
+
+
+def test_what_the_runtime_returned_stands_beside_pytorch(
+    make_record: Callable[..., RunRecord], make_result: Callable[..., Result], tmp_path: Path
+) -> None:
+    bundle = _bundle(tmp_path)
+    with np.load(bundle.golden) as golden:
+        torch = golden["torch.mask"]
+    record = make_record(
+        [make_result("litert", "fp32", total_db=120.0), make_result("openvino", "int8", total_db=30.0)]
+    )
+    outputs = {("litert", "fp32"): {"mask": torch}, ("openvino", "int8"): {"mask": torch[:2] + 0.25}}
+    page = _Page(html_report([record], [bundle], {record.run_id: outputs}))
+    titles = page.values("alt")
+    assert [title.split(",")[0] for title in titles[:4]] == ["Input", "PyTorch", "openvino int8", "|difference|"]
+    assert len(titles) == 4 + 4 + 2  # the third case was not kept
+    assert "0 to 0.25" in page.text
+    assert "int8 reference, mask" not in " ".join(titles)
+
+
+def test_outputs_of_another_bundle_or_shape_are_not_shown(
+    make_record: Callable[..., RunRecord], make_result: Callable[..., Result], tmp_path: Path
+) -> None:
+    bundle = _bundle(tmp_path)
+    odd = {("litert", "int8"): {"mask": np.zeros((5, 1, 1, 8, 8))}}
+    record = make_record([make_result()])
+    for run, outputs in ((record, odd), (make_record([make_result()], manifest_sha256="0" * 64), odd)):
+        titles = _Page(html_report([run], [bundle], {run.run_id: outputs})).values("alt")
+        assert titles[2].startswith("int8 reference")
 
 
 def test_logits_of_a_mask_are_shown_as_probabilities(make_record: Callable[..., RunRecord], tmp_path: Path) -> None:

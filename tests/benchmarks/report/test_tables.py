@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable
 
 from rich.console import Console, RenderableType
@@ -25,8 +26,9 @@ def test_run_table_gives_numbers_in_their_units(
     make_record: Callable[..., RunRecord], make_result: Callable[..., Result]
 ) -> None:
     text = _printed(run_table(make_record([make_result(count=60)])))
-    p50, p90, p99, _, _, added, size = _row(text, "litert int8")
-    assert (p99, added, size) == ("–", "31.0", "8.8")
+    p50, spread, p90, p99, _, _, peak, size = _row(text, "litert int8")
+    assert (p99, peak, size) == ("–", "31.0", "8.8")
+    assert re.fullmatch(r"±0\.\d\d", spread)
     assert 16.4 <= float(p50) <= float(p90) <= 18
     assert "Task metric: Dice, 0.7812 in PyTorch." in text
 
@@ -43,9 +45,21 @@ def test_run_table_marks_every_measured_number_of_an_invalid_result(
 ) -> None:
     bad = make_result("openvino", "fp16", count=600, valid=False, invalid_reasons=["the board was throttled"])
     text = _printed(run_table(make_record([bad])))
-    rows = [line.split()[3:] for line in text.splitlines() if line.startswith("✗ openvino fp16 ")][:2]
+    lines = [line for line in text.splitlines() if line.startswith(("✗ openvino fp16 ", "✗ openvino  "))]
+    rows = [re.sub("^✗ openvino( fp16)?", "", line).split() for line in lines][:2]
     assert [cell for row in rows for cell in row if not cell.startswith("✗")] == ["8.8"]
     assert "✗ openvino fp16 is not valid: the board was throttled" in text
+
+
+def test_run_table_tells_what_ran_the_state_a_tool_without_samples_and_what_is_missing(
+    make_board_record: Callable[..., RunRecord],
+) -> None:
+    text = _printed(run_table(make_board_record()))
+    assert re.search(r"onnxruntime int8 +XNNPACK +97 +2 +clean", text)
+    assert "throttled" in text
+    assert "litert fp16: benchmark_model: mean 16.70 ms, standard deviation 0.41 ms" in " ".join(text.split())
+    assert "✗ openvino fp16 could not be made: operator <Foo> at encoder.1 is unknown" in " ".join(text.split())
+    assert max(len(line) for line in _printed(run_table(make_board_record()), 72).splitlines()) <= 72
 
 
 def test_run_table_of_nothing_measured_still_gives_the_reason(

@@ -1,0 +1,7 @@
+"""`python -m adbd`."""
+
+import sys
+
+from .server import main
+
+main(sys.argv[1:])

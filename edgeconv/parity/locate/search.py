@@ -1,0 +1,327 @@
+"""The search itself: every operator in the runtime, fed with the reference's own input, in the order of the graph.
+
+In the running network an error of one operator reaches all that follow, and rounding grows on its own; so an operator
+is judged *alone*, by what it makes of the reference's input:
+
+1. An int8 operator may be one step of its output's quantiser off, never more (the design's layer-by-layer rule).
+2. A float operator must keep the SQNR of its precision's class.
+3. Between two precisions, where the graph of the artefact's own does not reproduce its golden outputs or is not there,
+   rounding is expected; an operator below `_ROUNDING_DB` does more than round (healthy ones lie at 29 dB and above),
+   and so does one with a channel that is off far more than its others (healthy ones: by 9 dB at most).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from edgeconv.benchmarks.agent.feeds import normalise
+from edgeconv.benchmarks.agent.golden import read_cases
+from edgeconv.benchmarks.drift import golden_outputs
+from edgeconv.bundles import Bundle
+from edgeconv.errors import DataError, EdgeconvError, ModelError
+from edgeconv.export.executor import Array
+from edgeconv.graph import load_graph
+from edgeconv.manifest import Artifact
+from edgeconv.parity.locate import nowhere
+from edgeconv.parity.locate.layers import Layer, StepReference, inputs_of
+from edgeconv.parity.locate.variant import Variant, VariantRunner, open_variant
+from edgeconv.parity.location import NOT_FINITE_DB, Location
+from edgeconv.records import LayerDrift
+from edgeconv.runtimes import get_runtime
+
+__all__ = ["locate_in_artifact", "sqnr_db"]
+
+_INT8 = "int8"
+_MAX_STEPS = 1
+_HEALTHY_DB = {"fp32": 80.0, "fp16": 45.0, _INT8: 60.0}  # int8: its float islands
+_ROUNDING_DB = 20.0
+_LONE_CHANNEL_DB, _LONE_CHANNEL_EXCESS_DB, _FEWEST_CHANNELS = 25.0, 15.0, 4
+_REPRODUCED_DB = {"fp32": 90.0, _INT8: 40.0}  # on another processor a Q/DQ graph may round the other way here and there
+_MOST_CASES = 4
+_WORST = 3
+_QUANTISER = "QuantizeLinear"
+
+
+@dataclasses.dataclass(frozen=True)
+class _Case:
+    """One golden case: raw inputs, and what the reference makes of them."""
+
+    raw: dict[str, Array]
+    values: dict[str, Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Reading:
+    """One layer of the artefact against the reference; SQNR in dB, None where identical."""
+
+    layer: Layer
+    members: list[Layer]
+    alone_db: float | None
+    after_db: float | None
+    before_db: float | None
+    lone_channel_db: float | None  # SQNR of the channel whose error stands out, None where none does
+    steps: int | None
+    not_finite: int
+
+    @property
+    def operator(self) -> str:
+        return " + ".join(dict.fromkeys(member.operator for member in self.members))
+
+    @property
+    def module(self) -> str:
+        return self.members[0].module
+
+    @property
+    def name(self) -> str:
+        return self.module or self.layer.name
+
+
+def locate_in_artifact(bundle: Bundle, runtime: str, precision: str) -> Location:
+    """The first operator of an artefact that departs from a graph of the bundle which reproduces its golden outputs.
+
+    Raises:
+        EdgeconvError: the artefact is not there, or its runtime is not installed or refuses it.
+    """
+    artifact = bundle.manifest.artifact(runtime, precision)
+    get_runtime(runtime).version()
+    unfit = []
+    location = None
+    failures: tuple[type[Exception], ...] = (EdgeconvError, *get_runtime("onnxruntime").failures())
+    for graph in _graphs(bundle, artifact):
+        try:
+            reference = StepReference(load_graph(bundle.directory / graph.path))
+        except failures as error:
+            words = str(error).strip().splitlines() or [type(error).__name__]
+            unfit.append(f"{graph.path} cannot be computed ({words[-1].rstrip('.')})")
+            continue
+        cases = list(_cases(bundle, reference))
+        if not _reproduces(bundle, graph, cases):
+            unfit.append(f"{graph.path} does not give its own golden outputs")
+            continue
+        found = _search(bundle, artifact, reference, graph, cases)
+        if found.found:
+            return found
+        location = location or found
+    reasons = "; ".join(unfit) or "the bundle has no ONNX graph"
+    return location or nowhere(runtime, precision, f"there is no reference to compare with: {reasons}")
+
+
+def _graphs(bundle: Bundle, artifact: Artifact) -> list[Artifact]:
+    """The bundle's ONNX graphs: that of the artefact's own precision first, then the other one."""
+    found = [a for a in bundle.manifest.artifacts if a.path.endswith(".onnx") and a.precision in _REPRODUCED_DB]
+    alike = [
+        a for a in found if a.precision != _INT8 or artifact.precision != _INT8 or a.reference == artifact.reference
+    ]
+    unique = {_golden_name(a): a for a in reversed(alike)}
+    return sorted(unique.values(), key=lambda a: (a.precision == _INT8) != (artifact.precision == _INT8))
+
+
+def _golden_name(graph: Artifact) -> str:
+    return graph.reference if graph.precision == _INT8 else "onnx"
+
+
+def _cases(bundle: Bundle, reference: StepReference) -> Iterator[_Case]:
+    for index, raw in enumerate(read_cases(bundle.golden, bundle.manifest.inputs)):
+        if index == _MOST_CASES:
+            return
+        feeds = {port.name: normalise(raw[port.name], port) for port in bundle.manifest.inputs}
+        outputs, values = reference.run(feeds)
+        yield _Case(raw, {**values, **outputs})
+
+
+def _reproduces(bundle: Bundle, graph: Artifact, cases: Sequence[_Case]) -> bool:
+    """Whether a graph still gives the golden outputs that were made with it."""
+    with np.load(bundle.golden, allow_pickle=False) as archive:
+        try:
+            golden = golden_outputs({name: archive[name] for name in archive.files}, _golden_name(graph))
+        except DataError:
+            return False
+    bound = _REPRODUCED_DB[graph.precision]
+    for index, case in enumerate(cases):
+        for port, wanted in golden.items():
+            if port not in case.values or not _at_least(sqnr_db(wanted[index], case.values[port]), bound):
+                return False
+    return bool(cases)
+
+
+def _search(
+    bundle: Bundle, artifact: Artifact, reference: StepReference, graph: Artifact, cases: Sequence[_Case]
+) -> Location:
+    crossing = (graph.precision == _INT8) != (artifact.precision == _INT8)
+    with tempfile.TemporaryDirectory(prefix="edgeconv-locate-") as temporary:
+        source = bundle.directory / artifact.path
+        loose, tapped = (
+            open_variant(source, artifact, reference.layers, cut, Path(temporary) / str(cut)) for cut in (True, False)
+        )
+        runners = [
+            VariantRunner(v, artifact.runtime, bundle.manifest.inputs, reference.layers) for v in (loose, tapped)
+        ]
+        readings: list[_Reading] = []
+        for case in cases:
+            alone, running = (_run(runner, artifact, case) for runner in runners)
+            readings = _read(reference, loose, case.values, alone, running)
+            broken = next((r for r in readings if _is_broken(r, artifact.precision, crossing)), None)
+            if broken is not None:
+                return _named(artifact, graph, broken, readings, crossing)
+    return _unnamed(artifact, readings, crossing)
+
+
+def _run(runner: VariantRunner, artifact: Artifact, case: _Case) -> dict[str, Array]:
+    try:
+        return runner.run(case.raw, case.values)
+    except get_runtime(artifact.runtime).failures() as error:
+        words = str(error).strip().splitlines() or [type(error).__name__]
+        raise ModelError(
+            f"{artifact.runtime} fails to run {artifact.path} with its layers laid open: {words[-1]}"
+        ) from error
+
+
+def _read(
+    reference: StepReference,
+    variant: Variant,
+    values: Mapping[str, Array],
+    alone: Mapping[str, Array],
+    running: Mapping[str, Array],
+) -> list[_Reading]:
+    sources, opened = inputs_of(reference.layers), set(variant.layers)
+    members = _members(reference.layers, sources, opened)
+    after = {name: sqnr_db(values[name], running[name]) for name in opened}
+    readings = []
+    for layer in (layer for layer in reference.layers if layer.name in opened):
+        found, wanted = alone[layer.name], values[layer.name]
+        border = {s for m in members[layer.name] for s in sources[m.name] if s in opened}
+        before = [db for db in (after[name] for name in border) if db is not None]
+        finite = np.isfinite(found)
+        steps = None
+        if layer.grid is not None and finite.all():
+            steps = int(np.abs(np.rint((found - wanted) / np.float32(layer.grid.scale))).max(initial=0))
+        readings.append(
+            _Reading(
+                layer=layer,
+                members=members[layer.name],
+                alone_db=sqnr_db(wanted, found),
+                after_db=after[layer.name],
+                before_db=min(before) if before else None,
+                lone_channel_db=_lone_channel(wanted, found),
+                steps=steps,
+                not_finite=int(found.size - np.count_nonzero(finite)),
+            )
+        )
+    return readings
+
+
+def _members(layers: Sequence[Layer], sources: Mapping[str, Sequence[str]], opened: set[str]) -> dict[str, list[Layer]]:
+    """For each layer that is laid open, itself and those in front of it that the artefact keeps no tensor of."""
+    by_name = {layer.name: layer for layer in layers}
+    order = {layer.name: index for index, layer in enumerate(layers)}
+    found = {}
+    for name in opened:
+        inside, pending = {name}, list(sources[name])
+        while pending:
+            source = pending.pop()
+            if source not in opened and source not in inside:
+                inside.add(source)
+                pending.extend(sources[source])
+        members = [by_name[member] for member in sorted(inside, key=order.__getitem__)]
+        # The quantiser of a graph input is the runner's work, not that of the operator behind it.
+        found[name] = [m for m in members if m.operator != _QUANTISER] or members
+    return found
+
+
+def _is_broken(reading: _Reading, precision: str, crossing: bool) -> bool:
+    if reading.not_finite:
+        return True
+    if crossing:
+        return not (_at_least(reading.alone_db, _ROUNDING_DB) and _at_least(reading.lone_channel_db, _LONE_CHANNEL_DB))
+    if reading.steps is not None:
+        return reading.steps > _MAX_STEPS
+    return not _at_least(reading.alone_db, _HEALTHY_DB[precision])
+
+
+def _named(
+    artifact: Artifact, graph: Artifact, broken: _Reading, readings: Sequence[_Reading], crossing: bool
+) -> Location:
+    where = f"{broken.operator} of module {broken.module}" if broken.module else broken.operator
+    if broken.not_finite:
+        alone = f"{broken.not_finite} of its {math.prod(broken.layer.shape)} values are NaN or infinite"
+    else:
+        alone = f"fed with the reference's own input, its output is at {_db(broken.alone_db)}"
+        if crossing and broken.lone_channel_db is not None:
+            alone += f", one channel of it at {_db(broken.lone_channel_db)}"
+        if broken.steps is not None and not crossing:
+            alone += f", up to {broken.steps} steps of its quantiser off"
+    message = (
+        f"{artifact.runtime} {artifact.precision} first breaks at {where} (tensor {broken.layer.name}): {alone}. "
+        f"In the running network its input is at {_db(broken.before_db)} and its output at {_db(broken.after_db)}, "
+        f"against {graph.path}."
+    )
+    stage = "quantisation" if crossing and artifact.precision == _INT8 else "runtime"
+    return Location(
+        artifact.runtime,
+        artifact.precision,
+        stage,
+        broken.operator,
+        broken.module,
+        broken.layer.name,
+        broken.before_db,
+        broken.after_db,
+        broken.alone_db,
+        message,
+        _rows(readings),
+    )
+
+
+def _unnamed(artifact: Artifact, readings: Sequence[_Reading], crossing: bool) -> Location:
+    judged = [reading for reading in readings if reading.alone_db is not None]
+    worst = sorted(judged, key=lambda reading: reading.alone_db or 0.0)[:_WORST]
+    listed = ", ".join(f"{r.operator} of {r.name} at {_db(r.alone_db)}" for r in worst)
+    message = (
+        f"{artifact.runtime} {artifact.precision}: no single operator is to blame, each is within its bound on the "
+        f"reference's own input; the error builds up. Least exact alone: {listed or 'none, all are identical'}."
+    )
+    stage = "quantisation" if crossing and artifact.precision == _INT8 else "runtime"
+    return Location(artifact.runtime, artifact.precision, stage, "", "", "", None, None, None, message, _rows(readings))
+
+
+def _rows(readings: Sequence[_Reading]) -> list[LayerDrift]:
+    return [LayerDrift(r.name, r.operator, r.alone_db, r.after_db) for r in readings]
+
+
+def sqnr_db(reference: Array, found: Array) -> float | None:
+    """SQNR in dB, None where identical, `NOT_FINITE_DB` where there are NaN or infinite values."""
+    if not np.isfinite(found).all() or not np.isfinite(reference).all():
+        return NOT_FINITE_DB
+    wanted = np.asarray(reference, np.float64).ravel()
+    error = np.asarray(found, np.float64).ravel() - wanted
+    noise = float(error @ error)
+    if noise == 0:
+        return None
+    return max(10 * math.log10(max(float(wanted @ wanted), np.finfo(np.float64).tiny) / noise), NOT_FINITE_DB)
+
+
+def _lone_channel(reference: Array, found: Array) -> float | None:
+    if reference.ndim != 4 or reference.shape[1] < _FEWEST_CHANNELS:
+        return None
+    signal, noise = (
+        (np.asarray(array, np.float64) ** 2).sum(axis=(0, 2, 3)) for array in (reference, found - reference)
+    )
+    worst, typical = int(noise.argmax()), float(np.median(noise))
+    if not np.isfinite(noise).all() or noise[worst] <= typical * 10 ** (_LONE_CHANNEL_EXCESS_DB / 10):
+        return None
+    return 10 * math.log10(max(float(signal[worst]), np.finfo(np.float64).tiny) / float(noise[worst]))
+
+
+def _at_least(value: float | None, bound: float) -> bool:
+    return value is None or value >= bound
+
+
+def _db(value: float | None) -> str:
+    if value is None:
+        return "no difference"
+    return "NaN or infinity" if value <= NOT_FINITE_DB else f"{value:.1f} dB"

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import pytest
+
+from edgeconv.errors import UsageError
+from edgeconv.manifest import Tolerance
+from edgeconv.parity.tolerance import default_tolerances, override_tolerances
+
+
+def by_precision(tolerances):
+    return {tolerance.precision: tolerance for tolerance in tolerances}
+
+
+def test_without_overrides_the_defaults_stand():
+    assert override_tolerances((), ()) == default_tolerances()
+
+
+def test_an_override_changes_one_bound_of_one_precision():
+    changed = by_precision(override_tolerances((), ["int8.total_min_sqnr_db=25.5", "fp16.max_metric_drop = none"]))
+    default = by_precision(default_tolerances())
+    assert changed["int8"].total_min_sqnr_db == 25.5
+    assert changed["int8"].export_min_sqnr_db == default["int8"].export_min_sqnr_db
+    assert changed["fp16"].max_metric_drop is None
+    assert changed["fp32"] == default["fp32"]
+
+
+def test_a_bundles_own_classes_come_before_the_defaults_and_overrides_before_both():
+    own = Tolerance("int8", None, None, 35.0, None, None)
+    assert by_precision(override_tolerances([own], ()))["int8"] == own
+    changed = by_precision(override_tolerances([own], ["int8.max_metric_drop=0.1"]))["int8"]
+    assert (changed.total_min_sqnr_db, changed.max_metric_drop) == (35.0, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("int8", r"cannot be read. Write PRECISION.BOUND=VALUE"),
+        ("int8=3", "cannot be read"),
+        ("=3", "cannot be read"),
+        ("int9.total_min_sqnr_db=3", "no precision is called 'int9'. Did you mean int8"),
+        ("int8.total_min_sqnr=3", "no bound is called 'total_min_sqnr'. Did you mean total_min_sqnr_db"),
+        ("int8.precision=fp32", "no bound is called 'precision'"),
+        ("int8.total_min_sqnr_db=many", "has no number"),
+        ("int8.total_min_sqnr_db=nan", "has no number"),
+        ("int8.total_min_sqnr_db=inf", "has no number"),
+        ("int8.total_min_sqnr_db=", "has no number"),
+    ],
+)
+def test_an_override_that_cannot_be_read_is_refused(text, message):
+    with pytest.raises(UsageError, match=message):
+        override_tolerances((), [text])
