@@ -7,7 +7,7 @@ PACKAGES := qemu-system-arm ipxe-qemu mmdebstrap e2fsprogs cpio zstd openssh-cli
 
 export ORT_DISABLE_TELEMETRY := 1
 
-.PHONY: demo test test-devices test-all tools lint peers clean help
+.PHONY: demo test test-devices test-all tools lint peers overhead noise training clean help
 .DEFAULT_GOAL := help
 
 help:  ## show the targets
@@ -45,6 +45,15 @@ lint: $(STAMP)  ## ruff and mypy
 
 peers: $(STAMP)  ## our figures beside the peers', each peer in an environment of its own
 	$(BIN)/python tests/peers/compare.py
+
+overhead: $(STAMP)  ## what our harness adds, beside the runtimes' own tools; needs a quiet machine
+	$(BIN)/python tests/peers/overhead.py
+
+noise: $(STAMP)  ## ten pairs of runs: how well two runs agree; needs a quiet machine
+	$(BIN)/python tests/peers/noise.py
+
+training: $(STAMP)  ## training throughput of the layers beside plain formulations
+	$(BIN)/python tests/peers/training.py
 
 clean:  ## remove the environment and what demo made
 	rm -rf $(VENV) demo build dist

@@ -13,12 +13,16 @@ __version__ = "0.1.0"
 
 _API = {
     "ExportOptions": "edgeconv.export.options",
+    "RunSettings": "edgeconv.benchmarks.settings",
     "build_bundle": "edgeconv.export.pipeline",
     "check_parity": "edgeconv.parity.verdict",
     "compare_runs": "edgeconv.benchmarks.compare",
     "load_bundle": "edgeconv.bundles",
     "read_record": "edgeconv.records",
+    "find_run": "edgeconv.benchmarks.store",
     "run_benchmark": "edgeconv.benchmarks.run",
+    "save_run": "edgeconv.benchmarks.store",
+    "tune_bundle": "edgeconv.benchmarks.tune",
     "write_report": "edgeconv.benchmarks.report",
 }
 __all__ = [  # noqa: PLE0604 — the names are resolved by __getattr__

@@ -50,7 +50,7 @@ def tune(
     seconds
         Seconds of inference for each artefact, all trials together; loading comes on top.
     output
-        Where to write what was found; by default TUNED-<bundle>.json beside the bundle.
+        Where to write what was found; by default TUNED-BUNDLE.json beside the bundle.
     json
         Print the report as JSON, too.
     """

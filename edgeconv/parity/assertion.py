@@ -90,9 +90,9 @@ class ParityAssertion:
         given = [tolerance] if isinstance(tolerance, str | Tolerance) else list(tolerance)
         words = [item for item in given if isinstance(item, str)]
         override_tolerances((), words)
-        kept = self._kept(golden or model_name(model))
-        with self._bundles.open(model, inputs, kept, export) as bundle:
-            name = golden or model_name(model) or bundle.manifest.model.name
+        name = golden or model_name(model)
+        with self._bundles.open(model, inputs, export, name, self._kept(name)) as bundle:
+            name = name or bundle.manifest.model.name
             record = run_benchmark(
                 bundle,
                 on,

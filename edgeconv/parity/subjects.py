@@ -25,7 +25,7 @@ _CODE = (".py", ".pt2", ".onnx", ".pt", ".pth", ".safetensors", ".npz", ".npy")
 
 
 class BundleCache:
-    """Exports each model once: the same model, options and golden inputs give the same bundle.
+    """Exports each model once: the same model, options and golden file give the same bundle.
 
     Args:
         directory: where bundles are made; the caller removes it.
@@ -37,9 +37,16 @@ class BundleCache:
 
     @contextlib.contextmanager
     def open(
-        self, model: object, inputs: object, golden: Golden | None, options: Mapping[str, Any]
+        self, model: object, inputs: object, options: Mapping[str, Any], name: str = "", golden: Golden | None = None
     ) -> Iterator[Bundle]:
         """The bundle of `model`; see `ParityAssertion` for what that can be.
+
+        Args:
+            model: what it is a bundle of.
+            inputs: of a module.
+            options: of the export.
+            name: of the golden file; what is exported for one name is not exported again.
+            golden: the golden file, whose inputs become the golden cases.
 
         Raises:
             EdgeconvError: the bundle is damaged, or the model cannot be exported.
@@ -56,9 +63,11 @@ class BundleCache:
                 with open_bundle(path) as bundle:
                     yield bundle
             return
-        yield load_bundle(self._exported(model, inputs, golden, dict(options)))
+        yield load_bundle(self._exported(model, inputs, dict(options), name, golden))
 
-    def _exported(self, model: object, inputs: object, golden: Golden | None, options: dict[str, Any]) -> Path:
+    def _exported(
+        self, model: object, inputs: object, options: dict[str, Any], name: str, golden: Golden | None
+    ) -> Path:
         from edgeconv.export.options import ExportOptions
         from edgeconv.export.pipeline import build_bundle
 
@@ -69,9 +78,9 @@ class BundleCache:
         if isinstance(model, str):
             if inputs is not None:
                 raise UsageError("inputs go with a torch.nn.Module.", "For a model by name give calibration=…")
-            key = _key(model, options, golden)
+            key = _key(model, options, name)
         else:
-            key = _key(_state(model), options, golden, _samples(inputs))
+            key = _key(_state(model), options, name, _samples(inputs))
         if key not in self._made:
             directory = self._directory / key
             directory.mkdir(exist_ok=True)
@@ -117,8 +126,6 @@ def _feed(digest: Any, part: Any) -> None:
     if isinstance(part, np.ndarray):
         digest.update(f"{part.dtype}{part.shape}".encode())
         digest.update(np.ascontiguousarray(part).tobytes())
-    elif isinstance(part, Golden):
-        _feed(digest, part.samples)
     elif isinstance(part, Mapping):
         for name in sorted(part):
             digest.update(str(name).encode())

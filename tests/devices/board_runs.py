@@ -12,6 +12,7 @@ import onnx_ir as ir
 
 from edgeconv import ExportOptions, build_bundle, load_bundle, run_benchmark
 from edgeconv.benchmarks.agent.feeds import normalise
+from edgeconv.benchmarks.outputs import RunOutputs
 from edgeconv.benchmarks.settings import RunSettings
 from edgeconv.bundles import Bundle
 from edgeconv.devices.emulate.boards import find_board
@@ -34,6 +35,7 @@ class BoardRun:
     """The whole model, and its operators one by one ([] where they are not checked)."""
 
     record: RunRecord
+    outputs: RunOutputs
     operators: list[OperatorParity]
 
     def result(self, runtime: str, precision: str) -> Result:
@@ -72,14 +74,17 @@ class TaskBundles:
         self._operators.write(path, device=device, runtimes=runtimes, activations=activations, supply=supply)
 
     def measure(self, board: str) -> BoardRun:
-        target = f"emulated:{board}"
-        record = run_benchmark(self.whole(board), target, settings=ONCE)
-        if board not in OPERATOR_BOARDS:
-            return BoardRun(record, [])
-        kept: dict = {}
-        told = run_benchmark(self.operators(board), target, settings=ONCE, keep=kept.update)
-        assert all(kept.values()), [result.invalid_reasons for result in told.results]
-        return BoardRun(record, self._operators.compare(kept))
+        return self.measure_on(f"emulated:{board}", board, operators=board in OPERATOR_BOARDS)
+
+    def measure_on(self, target: str, board: str, *, operators: bool) -> BoardRun:
+        """What is exported for `board`, on any target."""
+        whole: dict = {}
+        record = run_benchmark(self.whole(board), target, settings=ONCE, keep=whole.update)
+        single: dict = {}
+        if operators:
+            told = run_benchmark(self.operators(board), target, settings=ONCE, keep=single.update)
+            assert all(single.values()), [result.invalid_reasons for result in told.results]
+        return BoardRun(record, whole, self._operators.compare(single))
 
     def measure_all(self, boards: Sequence[str]) -> dict[str, BoardRun]:
         """Side by side: each inference keeps one core of this machine busy."""

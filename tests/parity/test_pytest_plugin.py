@@ -39,11 +39,9 @@ def project(pytester: pytest.Pytester, tiny_bundle: Path) -> pytest.Pytester:
     return pytester
 
 
-def outcome(project: pytest.Pytester, *arguments: str, more: str = "", source: str = OF_A_BUNDLE) -> pytest.RunResult:
-    project.makepyfile(test_parity=source.replace("{more}", more))
-    # An export loads libraries that cannot be loaded anew in one process, which a session inside this one would do.
-    run = project.runpytest_inprocess if source is OF_A_BUNDLE else project.runpytest_subprocess
-    return run("-p", "no:cacheprovider", *arguments)
+def outcome(project: pytest.Pytester, *arguments: str, more: str = "") -> pytest.RunResult:
+    project.makepyfile(test_parity=OF_A_BUNDLE.replace("{more}", more))
+    return project.runpytest_inprocess("-p", "no:cacheprovider", *arguments)
 
 
 def text(result: pytest.RunResult) -> str:
@@ -144,45 +142,6 @@ def test_junit_has_the_figures(project):
     assert "onnxruntime fp32: total SQNR dB" in figures
 
 
-def test_a_model_is_exported_once_for_all_its_tests(project):
-    project.makepyfile(net=NET)
-    np.savez(project.path / "data.npz", input=np.random.default_rng(0).random((8, 1, 3, 12, 16), np.float32))
-    source = """
-    import pytest
-
-    @pytest.mark.parametrize("precision", ["fp32", "int8"])
-    def test_parity(assert_parity, edgeconv_bundles, precision):
-        assert_parity(
-            "net.py:factory", runtime="onnxruntime", precision=precision, runtimes=("onnxruntime",),
-            input_shapes=("1x3x12x16",), calibration="data.npz",
-        )
-        assert len(edgeconv_bundles._made) == 1
-    """
-    # The golden file is written by the first of them; from then on its inputs are those of the export.
-    outcome(project, "--edgeconv-update", "-k", "fp32", source=source).assert_outcomes(passed=1, deselected=1)
-    golden = read_golden(project.path / "tests/goldens/factory.npz")
-    assert golden is not None
-    assert golden.arrays["input.input"].shape[1:] == (1, 3, 12, 16)
-    outcome(project, source=source).assert_outcomes(passed=2)
-
-
-def test_a_module_in_hand_is_judged_with_its_inputs(project):
-    project.makepyfile(net=NET)
-    source = """
-    import torch
-    from net import factory
-
-    def test_parity(assert_parity):
-        torch.manual_seed(3)
-        verdict = assert_parity(
-            factory(), runtime="onnxruntime", runtimes=("onnxruntime",), golden="mine",
-            inputs=[torch.rand(1, 3, 12, 16) for _ in range(8)],
-        )
-        assert {finding.precision for finding in verdict.findings} == {"fp32", "int8"}
-    """
-    outcome(project, "--edgeconv-update", source=source).assert_outcomes(passed=1)
-
-
 def test_the_documented_example_runs_as_it_is_printed(pytester: pytest.Pytester):
     """The first block of code of docs/pytest.md, in a repository like the one that it is about."""
     import torch
@@ -199,6 +158,10 @@ def test_the_documented_example_runs_as_it_is_printed(pytester: pytest.Pytester)
         {**weights, "2.weight": torch.randn(2, 8, 1, 1), "2.bias": torch.zeros(2)}, pytester.path / "net.safetensors"
     )
     np.savez(pytester.path / "images.npz", input=np.random.default_rng(0).random((8, 1, 3, 160, 224), np.float32))
-    result = pytester.runpytest_subprocess("-p", "no:cacheprovider", "--edgeconv-update", "tests")
+    # An export loads libraries that cannot be loaded anew in one process, which a session inside this one would do.
+    arguments = "-p", "no:cacheprovider", f"--basetemp={pytester.path / 'sessions'}", "--edgeconv-update", "tests"
+    result = pytester.runpytest_subprocess(*arguments)
     result.assert_outcomes(passed=6)
     assert (pytester.path / "tests/goldens/factory.npz").is_file()
+    exported = list((pytester.path / "sessions").glob("edgeconv-bundles0/*"))
+    assert len(exported) == 1, "one export serves all tests"

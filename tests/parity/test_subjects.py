@@ -16,7 +16,7 @@ def cache(tmp_path: Path) -> BundleCache:
 
 
 def opened(cache: BundleCache, model: object, inputs: object = None, **options: object) -> str:
-    with cache.open(model, inputs, None, options) as bundle:
+    with cache.open(model, inputs, options) as bundle:
         return bundle.manifest.name
 
 
