@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from edgeconv.errors import UsageError
-from edgeconv.files import atomic_directory, atomic_write_bytes, sha256_bytes, sha256_file
+from edgeconv.files import atomic_directory, atomic_write_bytes, cache_directory, sha256_bytes, sha256_file
 
 
 def test_atomic_write_replaces_the_file_and_leaves_no_other(tmp_path: Path) -> None:
@@ -52,3 +52,15 @@ def test_atomic_directory_keeps_what_exists_unless_forced(tmp_path: Path) -> Non
         assert (target / "precious").exists()
     assert [p.name for p in target.iterdir()] == ["new"]
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+def test_the_cache_is_where_the_system_says_and_its_absence_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert cache_directory("wheels") == tmp_path / "cache/edgeconv/wheels"
+    assert cache_directory("wheels").is_dir()
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(UsageError, match="cannot be made"):
+        cache_directory("wheels")

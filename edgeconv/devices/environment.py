@@ -21,11 +21,12 @@ _SHORT_SECONDS = 60.0
 _UNPACK_SECONDS = 900.0  # a hundred megabytes on the slowest card
 
 _IS_INSTALLED = f'[ -x "$0/bin/python3" ] && cat "$0/{MARKER_NAME}"'
-# Atomic and repeatable; leftovers of an unpacking that was cut short are removed. Utilities as in Android's toybox.
+# Atomic and repeatable; what unpackings left that were cut short is removed, one that still goes on is let alone.
+# Utilities as in Android's toybox.
 _UNPACK = """\
 umask 077
 [ -x "$2/run" ] && exit 0
-rm -rf "$2".* "$2"
+for old in "$2".*; do kill -0 "${old##*.}" 2>/dev/null || rm -rf "$old"; done
 new=$2.$$
 trap 'rm -rf "$new"' EXIT
 mkdir -p "$new" && gzip -dc "$1" | tar -x -o -f - -C "$new" || exit 1
@@ -33,7 +34,8 @@ for sh in /bin/sh /system/bin/sh "$(command -v sh)"; do [ -x "$sh" ] && break; d
 sed "1s|.*|#!$sh|" "$new/run" >"$new/start" && chmod 700 "$new/start" || exit 1
 mv "$new/start" "$new/run" || exit 1
 sync
-mv "$new" "$2"
+[ -x "$2/run" ] && exit 0
+rm -rf "$2" && mv "$new" "$2"
 """
 
 

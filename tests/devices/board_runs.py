@@ -1,4 +1,4 @@
-"""What is measured on the emulated boards, once a session: both demo models, every runtime of a board's profile."""
+"""What is measured on the emulated boards: both demo models, every runtime of a board's profile."""
 
 from __future__ import annotations
 
@@ -20,94 +20,92 @@ from edgeconv.devices.profile import load_profile
 from edgeconv.export.operator_bundle import OperatorBundle
 from edgeconv.export.operator_parity import OperatorParity
 from edgeconv.export.wheels import make_supply
-from edgeconv.records import Result, RunRecord
+from edgeconv.records import RunRecord
 from tests.devices import small_demo
 
 TASKS = ("vessels", "deblur")
-BOARDS = ("pi4", "pi5", "android")
-OPERATOR_BOARDS = ("pi4", "pi5")  # the Android-like guest has the core and the wheels of the Pi 5
-GOLDEN_CASES = 2  # an inference takes an emulated board half a second
+PIS = ("pi4", "pi5")
+BOARDS = (*PIS, "android")
 ONCE = RunSettings.counted(1)  # the outputs are what counts
 
 
 @dataclasses.dataclass(frozen=True)
 class BoardRun:
-    """The whole model, and its operators one by one ([] where they are not checked)."""
+    """`outputs` are the whole model's; `operators` are checked one by one, [] where they are not."""
 
     record: RunRecord
     outputs: RunOutputs
     operators: list[OperatorParity]
 
-    def result(self, runtime: str, precision: str) -> Result:
-        return next(r for r in self.record.results if (r.runtime, r.precision) == (runtime, precision))
 
+class DemoBundles:
+    """A demo model exported for the boards, with the wheels or the Python that they need."""
 
-class TaskBundles:
-    """What is exported of one task for the boards, wheels or Python included."""
-
-    def __init__(self, task: str, directory: Path) -> None:
+    def __init__(self, options: ExportOptions) -> None:
         devices = tuple(find_board(name).profile for name in BOARDS)
-        result = build_bundle(
-            ExportOptions(model=task, output=directory, devices=devices, golden_count=GOLDEN_CASES, with_wheels=True)
-        )
+        result = build_bundle(dataclasses.replace(options, devices=devices, with_wheels=True))
         assert [built.failures for built in result.bundles] == [[]] * len(devices)
         self._bundles = {built.device: load_bundle(Path(built.path)) for built in result.bundles}
-        self._directory = directory
-        self._operators = self._small_operators(task)
-        self._operator_bundles: dict[str, Bundle] = {}
+        self.directory = options.output
 
-    def whole(self, board: str) -> Bundle:
+    def of(self, board: str) -> Bundle:
         return self._bundles[find_board(board).profile]
 
-    def operators(self, board: str) -> Bundle:
-        """The same wheels go with it, so the environment that is made for the whole model is there already."""
-        profile = load_profile(find_board(board).profile)
-        if board not in self._operator_bundles:
-            path = self._directory / f"operators-{profile.name}"
-            runtimes = list(dict.fromkeys(target.runtime for target in profile.targets))
-            self._settled(path, profile.name, runtimes, profile.onnx_activations)
-            self._operator_bundles[board] = load_bundle(path)
-        return self._operator_bundles[board]
-
-    def _settled(self, path: Path, device: str, runtimes: Sequence[str], activations: str) -> None:
-        supply = make_supply(load_profile(device), list(runtimes), lambda stage: None)
-        self._operators.write(path, device=device, runtimes=runtimes, activations=activations, supply=supply)
-
-    def measure(self, board: str) -> BoardRun:
-        return self.measure_on(f"emulated:{board}", board, operators=board in OPERATOR_BOARDS)
-
-    def measure_on(self, target: str, board: str, *, operators: bool) -> BoardRun:
-        """What is exported for `board`, on any target."""
-        whole: dict = {}
-        record = run_benchmark(self.whole(board), target, settings=ONCE, keep=whole.update)
-        single: dict = {}
-        if operators:
-            told = run_benchmark(self.operators(board), target, settings=ONCE, keep=single.update)
-            assert all(single.values()), [result.invalid_reasons for result in told.results]
-        return BoardRun(record, whole, self._operators.compare(single))
+    def measure(self, board: str, target: str = "") -> BoardRun:
+        kept: dict = {}
+        record = run_benchmark(self.of(board), target or f"emulated:{board}", settings=ONCE, keep=kept.update)
+        return BoardRun(record, kept, [])
 
     def measure_all(self, boards: Sequence[str]) -> dict[str, BoardRun]:
         """Side by side: each inference keeps one core of this machine busy."""
         with ThreadPoolExecutor(len(boards)) as pool:
             return dict(zip(boards, pool.map(self.measure, boards), strict=True))
 
-    def _small_operators(self, task: str) -> OperatorBundle:
-        crops = self._directory / "crops.npy"
-        np.save(crops, small_demo.crops(task, 9))
-        result = build_bundle(
+
+class WholeDemo(DemoBundles):
+    """As it is shipped, one case."""
+
+    def __init__(self, task: str, directory: Path) -> None:
+        super().__init__(ExportOptions(model=task, output=directory, golden_count=1))
+
+
+class SmallDemo(DemoBundles):
+    """For inputs of 64x64; and its operators as bundles of their own."""
+
+    def __init__(self, task: str, directory: Path) -> None:
+        directory.mkdir()
+        np.save(directory / "crops.npy", small_demo.crops(task, 18))
+        super().__init__(
             ExportOptions(
                 model=f"{small_demo.__file__}:{task}",
                 input_shapes=(f"1x1x{small_demo.SIZE}x{small_demo.SIZE}",),
-                calibration=str(crops),
-                calibration_count=8,
-                golden_count=1,
-                devices=("raspberry-pi-5",),
-                runtimes=("onnxruntime",),
-                output=self._directory / "small",
+                calibration=str(directory / "crops.npy"),
+                calibration_count=16,
+                golden_count=2,
+                output=directory,
             )
         )
-        bundle = load_bundle(Path(result.bundles[0].path))
+        bundle = self.of("pi5")  # its ONNX file is the int8 graph that every other file is lowered from
         (port,) = bundle.manifest.inputs
         sample = normalise(np.load(bundle.golden)[f"input.{port.name}"][0], port)
         model = ir.load(bundle.directory / bundle.manifest.artifact("onnxruntime", "int8").path)
-        return OperatorBundle(model, {port.name: sample})
+        self._operators = OperatorBundle(model, {port.name: sample})
+        for board in PIS:
+            profile = load_profile(find_board(board).profile)
+            runtimes = list(dict.fromkeys(target.runtime for target in profile.targets))
+            # the same wheels as the whole model's: their environment is on the board already
+            supply = make_supply(profile, runtimes, lambda stage: None)
+            self._operators.write(self._operators_path(board), device=profile.name, runtimes=runtimes, supply=supply)
+
+    def measure(self, board: str, target: str = "") -> BoardRun:
+        run = super().measure(board, target)
+        if board not in PIS:  # the Android-like guest has the core and the wheels of the Pi 5
+            return run
+        kept: dict = {}
+        bundle = load_bundle(self._operators_path(board))
+        told = run_benchmark(bundle, target or f"emulated:{board}", settings=ONCE, keep=kept.update)
+        assert all(kept.values()), [result.invalid_reasons for result in told.results]
+        return dataclasses.replace(run, operators=self._operators.compare(kept))
+
+    def _operators_path(self, board: str) -> Path:
+        return self.directory / f"operators-{board}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
+import subprocess
 import sys
 import tarfile
 import zipfile
@@ -204,7 +205,9 @@ def test_what_an_unpacking_left_that_was_cut_short_is_no_hindrance(remote, with_
     target = remote(machine="aarch64")
     folder = Path(prepare_python(target, bundle, str(bundle.directory))[0]).parent
     (folder / "run").unlink()
-    (folder.parent / f"{folder.name}.123").mkdir()
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    (folder.parent / f"{folder.name}.{ended.pid}").mkdir()
     command = prepare_python(target, bundle, str(bundle.directory))
     assert out(target, [*command, "-c", "print(6 * 7)"]) == "42"
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import dataclasses
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from edgeconv.bundles import load_bundle, open_bundle
+from edgeconv.bundles import PACK_PATH, load_bundle, open_bundle
 from edgeconv.errors import BundleError, UsageError
 from edgeconv.export.bundle import pack_bundle, place_artifact, write_bundle
 from edgeconv.files import sha256_file
@@ -68,6 +69,27 @@ def test_the_zip_opens_like_the_directory(written: Path) -> None:
         archive.writestr("extra.txt", "x")
     with pytest.raises(BundleError, match="not in the manifest"), open_bundle(packed):
         pass
+
+
+def test_a_file_that_two_runtimes_share_is_packed_once(written: Path) -> None:
+    manifest = load_bundle(written).manifest
+    twin = dataclasses.replace(manifest.artifacts[0], runtime="another")
+    with zipfile.ZipFile(
+        pack_bundle(written, dataclasses.replace(manifest, artifacts=[*manifest.artifacts, twin]))
+    ) as archive:
+        assert sorted(archive.namelist()) == sorted(set(archive.namelist()))
+
+
+def test_what_is_supplied_is_hashed_and_told_in_the_readme(written: Path, tmp_path: Path) -> None:
+    (tmp_path / "python.tar.gz").write_bytes(b"a pack")
+    manifest = load_bundle(written).manifest
+    sources = {entry.path: written / entry.path for entry in manifest.artifacts}
+    supply = {PACK_PATH: tmp_path / "python.tar.gz", "wheels/note.txt": b"text"}
+    write_bundle(tmp_path / "supplied", manifest, sources, {}, supply)
+    bundle = load_bundle(tmp_path / "supplied")
+    assert {PACK_PATH, "wheels/note.txt"} < {entry.path for entry in bundle.manifest.files}
+    assert (bundle.directory / PACK_PATH).read_bytes() == b"a pack"
+    assert "python/run agent.pyz run" in (bundle.directory / "README.md").read_text()
 
 
 def test_an_existing_bundle_is_kept_unless_forced(written: Path) -> None:

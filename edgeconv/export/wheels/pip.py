@@ -20,7 +20,7 @@ from edgeconv.export.wheels.platform import WheelPlatform
 __all__ = ["Candidate", "download_wheels", "resolve_versions"]
 
 _TIMEOUT_SECONDS = 1200.0  # a hundred megabytes at one megabit a second
-_QUIET = ("--disable-pip-version-check", "--no-input", "--quiet", "--timeout", "20", "--retries", "2")
+_QUIET = ("--disable-pip-version-check", "--no-input", "--quiet", "--retries", "2")
 _NO_VERSION = ("No matching distribution found", "ResolutionImpossible")
 _OUT_OF_REACH = (
     "Retrying (Retry(",

@@ -16,7 +16,7 @@ from edgeconv.bundles import Bundle
 from edgeconv.errors import ModelError
 from edgeconv.export.executor import Array
 from edgeconv.parity.locate.layers import Layer, StepReference
-from edgeconv.parity.locate.search import sqnr_db
+from edgeconv.parity.locate.readings import sqnr_db
 from edgeconv.parity.location import Location
 from edgeconv.records import LayerDrift
 

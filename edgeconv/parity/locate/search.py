@@ -15,7 +15,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,23 +29,23 @@ from edgeconv.export.executor import Array
 from edgeconv.graph import load_graph
 from edgeconv.manifest import Artifact
 from edgeconv.parity.locate import nowhere
-from edgeconv.parity.locate.layers import Layer, StepReference, inputs_of
-from edgeconv.parity.locate.variant import Variant, VariantRunner, open_variant
+from edgeconv.parity.locate.layers import StepReference
+from edgeconv.parity.locate.readings import Reading, read_layers, sqnr_db
+from edgeconv.parity.locate.variant import VariantRunner, open_variant
 from edgeconv.parity.location import NOT_FINITE_DB, Location
 from edgeconv.records import LayerDrift
 from edgeconv.runtimes import get_runtime
 
-__all__ = ["locate_in_artifact", "sqnr_db"]
+__all__ = ["locate_in_artifact"]
 
 _INT8 = "int8"
 _MAX_STEPS = 1
 _HEALTHY_DB = {"fp32": 80.0, "fp16": 45.0, _INT8: 60.0}  # int8: its float islands
 _ROUNDING_DB = 20.0
-_LONE_CHANNEL_DB, _LONE_CHANNEL_EXCESS_DB, _FEWEST_CHANNELS = 25.0, 15.0, 4
+_LONE_CHANNEL_DB = 25.0
 _REPRODUCED_DB = {"fp32": 90.0, _INT8: 40.0}  # on another processor a Q/DQ graph may round the other way here and there
 _MOST_CASES = 4
 _WORST = 3
-_QUANTISER = "QuantizeLinear"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,32 +54,6 @@ class _Case:
 
     raw: dict[str, Array]
     values: dict[str, Array]
-
-
-@dataclasses.dataclass(frozen=True)
-class _Reading:
-    """One layer of the artefact against the reference; SQNR in dB, None where identical."""
-
-    layer: Layer
-    members: list[Layer]
-    alone_db: float | None
-    after_db: float | None
-    before_db: float | None
-    lone_channel_db: float | None  # SQNR of the channel whose error stands out, None where none does
-    steps: int | None
-    not_finite: int
-
-    @property
-    def operator(self) -> str:
-        return " + ".join(dict.fromkeys(member.operator for member in self.members))
-
-    @property
-    def module(self) -> str:
-        return self.members[0].module
-
-    @property
-    def name(self) -> str:
-        return self.module or self.layer.name
 
 
 def locate_in_artifact(bundle: Bundle, runtime: str, precision: str) -> Location:
@@ -162,10 +136,10 @@ def _search(
         runners = [
             VariantRunner(v, artifact.runtime, bundle.manifest.inputs, reference.layers) for v in (loose, tapped)
         ]
-        readings: list[_Reading] = []
+        readings: list[Reading] = []
         for case in cases:
             alone, running = (_run(runner, artifact, case) for runner in runners)
-            readings = _read(reference, loose, case.values, alone, running)
+            readings = read_layers(reference, loose, case.values, alone, running)
             broken = next((r for r in readings if _is_broken(r, artifact.precision, crossing)), None)
             if broken is not None:
                 return _named(artifact, graph, broken, readings, crossing)
@@ -182,59 +156,7 @@ def _run(runner: VariantRunner, artifact: Artifact, case: _Case) -> dict[str, Ar
         ) from error
 
 
-def _read(
-    reference: StepReference,
-    variant: Variant,
-    values: Mapping[str, Array],
-    alone: Mapping[str, Array],
-    running: Mapping[str, Array],
-) -> list[_Reading]:
-    sources, opened = inputs_of(reference.layers), set(variant.layers)
-    members = _members(reference.layers, sources, opened)
-    after = {name: sqnr_db(values[name], running[name]) for name in opened}
-    readings = []
-    for layer in (layer for layer in reference.layers if layer.name in opened):
-        found, wanted = alone[layer.name], values[layer.name]
-        border = {s for m in members[layer.name] for s in sources[m.name] if s in opened}
-        before = [db for db in (after[name] for name in border) if db is not None]
-        finite = np.isfinite(found)
-        steps = None
-        if layer.grid is not None and finite.all():
-            steps = int(np.abs(np.rint((found - wanted) / np.float32(layer.grid.scale))).max(initial=0))
-        readings.append(
-            _Reading(
-                layer=layer,
-                members=members[layer.name],
-                alone_db=sqnr_db(wanted, found),
-                after_db=after[layer.name],
-                before_db=min(before) if before else None,
-                lone_channel_db=_lone_channel(wanted, found),
-                steps=steps,
-                not_finite=int(found.size - np.count_nonzero(finite)),
-            )
-        )
-    return readings
-
-
-def _members(layers: Sequence[Layer], sources: Mapping[str, Sequence[str]], opened: set[str]) -> dict[str, list[Layer]]:
-    """For each layer that is laid open, itself and those in front of it that the artefact keeps no tensor of."""
-    by_name = {layer.name: layer for layer in layers}
-    order = {layer.name: index for index, layer in enumerate(layers)}
-    found = {}
-    for name in opened:
-        inside, pending = {name}, list(sources[name])
-        while pending:
-            source = pending.pop()
-            if source not in opened and source not in inside:
-                inside.add(source)
-                pending.extend(sources[source])
-        members = [by_name[member] for member in sorted(inside, key=order.__getitem__)]
-        # The quantiser of a graph input is the runner's work, not that of the operator behind it.
-        found[name] = [m for m in members if m.operator != _QUANTISER] or members
-    return found
-
-
-def _is_broken(reading: _Reading, precision: str, crossing: bool) -> bool:
+def _is_broken(reading: Reading, precision: str, crossing: bool) -> bool:
     if reading.not_finite:
         return True
     if crossing:
@@ -245,7 +167,7 @@ def _is_broken(reading: _Reading, precision: str, crossing: bool) -> bool:
 
 
 def _named(
-    artifact: Artifact, graph: Artifact, broken: _Reading, readings: Sequence[_Reading], crossing: bool
+    artifact: Artifact, graph: Artifact, broken: Reading, readings: Sequence[Reading], crossing: bool
 ) -> Location:
     where = f"{broken.operator} of module {broken.module}" if broken.module else broken.operator
     if broken.not_finite:
@@ -277,7 +199,7 @@ def _named(
     )
 
 
-def _unnamed(artifact: Artifact, readings: Sequence[_Reading], crossing: bool) -> Location:
+def _unnamed(artifact: Artifact, readings: Sequence[Reading], crossing: bool) -> Location:
     judged = [reading for reading in readings if reading.alone_db is not None]
     worst = sorted(judged, key=lambda reading: reading.alone_db or 0.0)[:_WORST]
     listed = ", ".join(f"{r.operator} of {r.name} at {_db(r.alone_db)}" for r in worst)
@@ -289,32 +211,8 @@ def _unnamed(artifact: Artifact, readings: Sequence[_Reading], crossing: bool) -
     return Location(artifact.runtime, artifact.precision, stage, "", "", "", None, None, None, message, _rows(readings))
 
 
-def _rows(readings: Sequence[_Reading]) -> list[LayerDrift]:
+def _rows(readings: Sequence[Reading]) -> list[LayerDrift]:
     return [LayerDrift(r.name, r.operator, r.alone_db, r.after_db) for r in readings]
-
-
-def sqnr_db(reference: Array, found: Array) -> float | None:
-    """SQNR in dB, None where identical, `NOT_FINITE_DB` where there are NaN or infinite values."""
-    if not np.isfinite(found).all() or not np.isfinite(reference).all():
-        return NOT_FINITE_DB
-    wanted = np.asarray(reference, np.float64).ravel()
-    error = np.asarray(found, np.float64).ravel() - wanted
-    noise = float(error @ error)
-    if noise == 0:
-        return None
-    return max(10 * math.log10(max(float(wanted @ wanted), np.finfo(np.float64).tiny) / noise), NOT_FINITE_DB)
-
-
-def _lone_channel(reference: Array, found: Array) -> float | None:
-    if reference.ndim != 4 or reference.shape[1] < _FEWEST_CHANNELS:
-        return None
-    signal, noise = (
-        (np.asarray(array, np.float64) ** 2).sum(axis=(0, 2, 3)) for array in (reference, found - reference)
-    )
-    worst, typical = int(noise.argmax()), float(np.median(noise))
-    if not np.isfinite(noise).all() or noise[worst] <= typical * 10 ** (_LONE_CHANNEL_EXCESS_DB / 10):
-        return None
-    return 10 * math.log10(max(float(signal[worst]), np.finfo(np.float64).tiny) / float(noise[worst]))
 
 
 def _at_least(value: float | None, bound: float) -> bool:

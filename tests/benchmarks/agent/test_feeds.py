@@ -106,3 +106,9 @@ def test_a_wrong_output_shape_is_told_with_both_shapes():
     spec = TensorSpec("y", "y", [1, 2], "as-is", "float32")
     with pytest.raises(BundleError, match=r"Output y has shape \[2, 1\], the manifest says \[1, 2\]"):
         read_outputs([np.zeros((2, 1), np.float32)], [Port("y", [1, 2], "float32", "as-is")], [spec])
+
+
+def test_an_output_of_another_dtype_than_the_manifests_is_refused():
+    spec = TensorSpec("y", "y", [1, 2], "as-is", "float32")
+    with pytest.raises(BundleError, match="Output y is float64, the manifest says float32"):
+        read_outputs([np.zeros((1, 2))], [Port("y", [1, 2], "float32", "as-is")], [spec])

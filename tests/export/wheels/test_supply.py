@@ -10,6 +10,8 @@ from edgeconv.bundles import LOCK_PATH, load_bundle
 from edgeconv.devices.profile import load_profile
 from edgeconv.errors import DeviceError, ExportError, UsageError
 from edgeconv.export.bundle import pack_bundle, write_bundle
+from edgeconv.export.options import ExportOptions
+from edgeconv.export.pipeline import build_bundle
 from edgeconv.export.wheels import make_supply
 from edgeconv.files import sha256_bytes
 from edgeconv.manifest import read_manifest
@@ -71,3 +73,14 @@ def test_there_are_packs_for_arm64_only(publish, profile, python):
     publish("runtime", "1.0")
     with pytest.raises(DeviceError, match="no pack for"):
         make_supply(dataclasses.replace(profile, python=python), ["litert"])
+
+
+def test_an_export_that_cannot_have_its_wheels_ends_before_anything_is_made(index, monkeypatch, tmp_path):
+    monkeypatch.delenv("PIP_NO_INDEX")
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
+    stages: list[str] = []
+    options = ExportOptions("vessels", devices=("raspberry-pi-5",), with_wheels=True, output=tmp_path / "bundles")
+    with pytest.raises(ExportError, match="cannot reach the package registry"):
+        build_bundle(options, stages.append)
+    assert "trace" not in stages
+    assert not (tmp_path / "bundles").exists()
