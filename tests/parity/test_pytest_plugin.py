@@ -143,14 +143,16 @@ def test_junit_has_the_figures(project):
 
 
 def test_the_documented_example_runs_as_it_is_printed(pytester: pytest.Pytester):
-    """The first block of code of docs/pytest.md, in a repository like the one that it is about."""
+    """The first block of code of docs/pytest.md and of the README, in a repository like the one that it is about."""
     import torch
     from safetensors.torch import save_file
 
-    page = (Path(__file__).parents[2] / "docs" / "pytest.md").read_text(encoding="utf-8")
+    root = Path(__file__).parents[2]
+    page = (root / "docs" / "pytest.md").read_text(encoding="utf-8")
     example = re.search(r"```python\n# tests/test_parity\.py\n(.*?)```", page, re.DOTALL)
     assert example is not None
     assert len(example[1].strip().splitlines()) <= 10
+    assert example[0] in (root / "README.md").read_text(encoding="utf-8")
     pytester.makepyfile(net=NET, **{"tests/test_parity": example[1]})
     torch.manual_seed(4)
     weights = {"0.weight": torch.randn(8, 3, 3, 3), "0.bias": torch.zeros(8)}
