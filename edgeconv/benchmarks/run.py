@@ -33,7 +33,7 @@ Events = Callable[[Mapping[str, Any]], None]
 _Options = Mapping[str, Mapping[str, str]]
 _DEFAULT_THREADS = 1  # on local:, so that figures of different machines can be set side by side
 _OF_BENCHMARK_MODEL = "litert"
-_VIRTUAL_COUNT = 10  # a clock that counts instructions repeats exactly
+_EMULATED_COUNT = 10  # of an emulated board no latency is worth waiting for, and a virtual clock repeats exactly
 
 
 def new_run_id() -> str:
@@ -136,7 +136,7 @@ def write_record(record: RunRecord, path: Path) -> None:
 
 
 def _default_settings(host: Host) -> RunSettings:
-    return RunSettings.counted(_VIRTUAL_COUNT) if host.clock == "virtual" else RunSettings()
+    return RunSettings.counted(_EMULATED_COUNT) if host.emulated else RunSettings()
 
 
 def _agent(

@@ -29,7 +29,7 @@ def train(
     Parameters
     ----------
     task
-        vessels or deblur.
+        vessels, deblur or vessels-factorizer.
     steps
         Optimiser steps; by default the number that made the shipped checkpoint.
     seed

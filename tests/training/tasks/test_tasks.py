@@ -7,10 +7,10 @@ from edgeconv.errors import UsageError
 from edgeconv.training.tasks import get_task, task_names
 from edgeconv.training.tasks.base import sample_rng
 
-TASKS = ["deblur", "vessels"]
+TASKS = ["deblur", "vessels", "vessels-factorizer"]
 
 
-def test_task_names_lists_both_tasks():
+def test_task_names_lists_them_all():
     assert task_names() == TASKS
 
 
