@@ -28,6 +28,7 @@ __all__ = [
 ]
 
 GOLDEN_PATH = "golden/cases.npz"
+AGENT_PATH = "agent.pyz"
 WHEELS_PATH = "wheels"  # hash-locked wheels for the device's own Python
 LOCK_PATH = f"{WHEELS_PATH}/requirements.lock"
 PACK_PATH = "pack/python.tar.gz"  # a Python for a device without one

@@ -16,12 +16,36 @@ _PACKAGE = Path(edgeconv.__file__).parent
 _MODULES = ("errors.py", "manifest.py", "records.py", "schema.py")
 _PACKAGES = ("benchmarks/agent", "runtimes")
 _MAIN = """\
+import os
 import sys
 
 if sys.version_info < (3, 8):
     sys.stderr.write('{"error": "The agent needs Python 3.8 or later, this is %d.%d.", ' % sys.version_info[:2])
     sys.stderr.write('"hint": "Bring a Python along: export the bundle for this board with --with-wheels."}\\n')
     sys.exit(2)
+
+
+def unpack(folder):
+    import shutil
+    import tempfile
+    import zipfile
+
+    os.makedirs(os.path.dirname(folder), exist_ok=True)
+    temporary = tempfile.mkdtemp(dir=os.path.dirname(folder))
+    with zipfile.ZipFile(sys.path[0]) as archive:
+        archive.extractall(temporary)
+    try:
+        os.rename(temporary, folder)
+    except OSError:  # another process was faster
+        shutil.rmtree(temporary)
+
+
+# Modules in an archive are compiled anew at every start, which takes seconds on a small board.
+FOLDER = os.environ.get("EDGECONV_AGENT_FOLDER")
+if FOLDER and os.path.isfile(sys.path[0]):
+    if not os.path.isdir(FOLDER):
+        unpack(FOLDER)
+    sys.path[0] = FOLDER
 
 from edgeconv.benchmarks.agent.__main__ import main
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from edgeconv.benchmarks.agent.protocol import LatencyProtocol
 from edgeconv.benchmarks.agent.tools import TOOLS
 from edgeconv.benchmarks.agent.tune import TuningOutcome
-from edgeconv.bundles import Bundle
+from edgeconv.bundles import AGENT_PATH, Bundle
 from edgeconv.devices.agent_words import failure_words
 from edgeconv.devices.environment import prepare_python
 from edgeconv.devices.fit import refuse_misfit
@@ -81,16 +81,20 @@ class TargetAgent:
         on_progress: Progress = ignore_progress,
         on_bytes: PushProgress = ignore_bytes,
     ) -> None:
+        self._environment = dict(_QUIET)
         if not isinstance(transport, LocalTransport):  # here one may look at any device's bundle
             refuse_misfit("The target", transport.system, bundle.manifest.device)
+            self._environment["EDGECONV_AGENT_FOLDER"] = f"{transport.folder}/agents/{_agent_key(bundle)}"
         self._transport, self._on_progress = transport, on_progress
         self._directory = transport.push(bundle.directory, progress=on_bytes)
-        self._agent = [*prepare_python(transport, bundle, self._directory), f"{self._directory}/agent.pyz"]
+        self._agent = [*prepare_python(transport, bundle, self._directory), f"{self._directory}/{AGENT_PATH}"]
         self._jobs = 0
 
     def host(self) -> Host:
         """The machine that it runs on."""
-        done = self._transport.run([*self._agent, "host"], environment=_QUIET, timeout_seconds=_OVERHEAD_SECONDS)
+        done = self._transport.run(
+            [*self._agent, "host"], environment=self._environment, timeout_seconds=_OVERHEAD_SECONDS
+        )
         try:
             return from_dict(Host, json.loads(done.stdout))
         except (json.JSONDecodeError, SchemaError) as error:
@@ -130,7 +134,7 @@ class TargetAgent:
             self._agent,
             [verb, *where, *arguments],
             directory=folder,
-            environment=_QUIET,
+            environment=self._environment,
             timeout_seconds=timeout_seconds,
             on_progress=self._on_progress,
         )
@@ -168,3 +172,8 @@ def failed_result(artifact: Artifact, threads: int, reason: str) -> Result:
         threads=threads,
         evidence={},
     )
+
+
+def _agent_key(bundle: Bundle) -> str:
+    """Where the agent's modules lie unpacked on a target, so that Python can keep their byte code."""
+    return next((entry.sha256[:16] for entry in bundle.manifest.files if entry.path == AGENT_PATH), "unknown")

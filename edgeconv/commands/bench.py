@@ -55,8 +55,8 @@ def bench(
     bundle
         Bundle directory, or its .zip.
     on
-        Where to run: `local:` is this machine; `ssh://[user@]host[:port]`, `adb:SERIAL`, `emulated:pi5` (also pi4, orin,
-        android, each with -deterministic).
+        Where to run: `local:` is this machine; `ssh://[user@]host[:port]`, `adb:SERIAL`, `emulated:pi5` (also pi4,
+        orin, android, each with -deterministic).
     json
         Where to write the run record; by default RUN-BUNDLE.json beside the bundle.
     runtime

@@ -13,7 +13,7 @@ from types import MappingProxyType
 import numpy as np
 
 from edgeconv.benchmarks.agent_archive import build_agent
-from edgeconv.bundles import GOLDEN_PATH, bundle_entries
+from edgeconv.bundles import AGENT_PATH, GOLDEN_PATH, bundle_entries
 from edgeconv.export.bundle_readme import bundle_readme
 from edgeconv.export.golden import GoldenArrays
 from edgeconv.files import atomic_directory, atomic_write_bytes, sha256_bytes, sha256_file
@@ -25,7 +25,7 @@ __all__ = ["Supply", "pack_bundle", "place_artifact", "write_bundle"]
 Supply = Mapping[str, Path | bytes]  # what --with-wheels adds, by path in the bundle: a file to copy, or its contents
 
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # the earliest a zip can say: the same bundle packs to the same bytes
-_AGENT_PATH, _README_PATH, _MODELS = "agent.pyz", "README.md", "models"
+_README_PATH, _MODELS = "README.md", "models"
 _COMPRESSED = (".whl", ".gz")
 
 
@@ -60,7 +60,7 @@ def write_bundle(
     """
     own_files: dict[str, Path | bytes] = {
         GOLDEN_PATH: _npz(golden),
-        _AGENT_PATH: build_agent(),
+        AGENT_PATH: build_agent(),
         _README_PATH: bundle_readme(manifest, list(supply)).encode(),
         **supply,
     }
@@ -73,7 +73,7 @@ def write_bundle(
                 shutil.copyfile(contents, directory / name)
             else:
                 atomic_write_bytes(directory / name, contents)
-        (directory / _AGENT_PATH).chmod(0o755)
+        (directory / AGENT_PATH).chmod(0o755)
         for artifact in manifest.artifacts:
             for name in [artifact.path, *(companion.path for companion in artifact.companions)]:
                 (directory / name).parent.mkdir(exist_ok=True)
@@ -89,7 +89,7 @@ def pack_bundle(directory: Path, manifest: Manifest) -> Path:
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         for name in sorted({MANIFEST_NAME, *(entry.path for entry in bundle_entries(manifest))}):
             info = zipfile.ZipInfo(name, _ZIP_DATE)
-            info.external_attr = (0o755 if name == _AGENT_PATH else 0o644) << 16
+            info.external_attr = (0o755 if name == AGENT_PATH else 0o644) << 16
             method = zipfile.ZIP_STORED if name.endswith(_COMPRESSED) else zipfile.ZIP_DEFLATED
             archive.writestr(info, (directory / name).read_bytes(), method)
     atomic_write_bytes(path, stream.getvalue())

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import ast
 import io
+import json
+import os
 import shutil
 import subprocess
 import sys
@@ -116,3 +118,16 @@ def test_nothing_newer_than_python_3_8_is_taken_from_the_standard_library():
     command = [*vermin, *map(str, agent_sources())]
     found = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert found.returncode == 0, found.stdout
+
+
+def test_the_agent_unpacks_itself_where_it_is_told_to_and_keeps_its_byte_code(tmp_path):
+    (tmp_path / "agent.pyz").write_bytes(build_agent())
+    folder = tmp_path / "agents" / "key"
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    environment["EDGECONV_AGENT_FOLDER"] = str(folder)
+    for _ in range(2):
+        command = [sys.executable, str(tmp_path / "agent.pyz"), "host"]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        assert json.loads(done.stdout)["cpus"] >= 1
+    assert list(folder.rglob("__pycache__/*.pyc"))
+    assert [path.name for path in folder.parent.iterdir()] == ["key"]

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 
+import edgeconv.devices
 from edgeconv import ExportOptions, build_bundle, load_bundle, run_benchmark
 from edgeconv.benchmarks.agent.feeds import normalise
 from edgeconv.benchmarks.outputs import RunOutputs
@@ -17,6 +18,7 @@ from edgeconv.benchmarks.settings import RunSettings
 from edgeconv.bundles import Bundle
 from edgeconv.devices.emulate.boards import find_board
 from edgeconv.devices.profile import load_profile
+from edgeconv.export.bundle import write_bundle
 from edgeconv.export.operator_bundle import OperatorBundle
 from edgeconv.export.operator_parity import OperatorParity
 from edgeconv.export.wheels import make_supply
@@ -26,6 +28,7 @@ from tests.devices import small_demo
 TASKS = ("vessels", "deblur")
 PIS = ("pi4", "pi5")
 BOARDS = (*PIS, "android")
+PROFILES = Path(edgeconv.devices.__file__).parent / "profiles"
 ONCE = RunSettings.counted(1)  # the outputs are what counts
 
 
@@ -42,7 +45,7 @@ class DemoBundles:
     """A demo model exported for the boards, with the wheels or the Python that they need."""
 
     def __init__(self, options: ExportOptions) -> None:
-        devices = tuple(find_board(name).profile for name in BOARDS)
+        devices = (*options.devices, *(find_board(name).profile for name in BOARDS))
         result = build_bundle(dataclasses.replace(options, devices=devices, with_wheels=True))
         assert [built.failures for built in result.bundles] == [[]] * len(devices)
         self._bundles = {built.device: load_bundle(Path(built.path)) for built in result.bundles}
@@ -50,6 +53,16 @@ class DemoBundles:
 
     def of(self, board: str) -> Bundle:
         return self._bundles[find_board(board).profile]
+
+    def only(self, runtime: str, board: str) -> Bundle:
+        """The artefacts of one runtime, with no wheels but its own."""
+        whole, path = self.of(board), self.directory / f"{runtime}-{board}"
+        artifacts = [a for a in whole.manifest.artifacts if a.runtime == runtime]
+        sources = {e.path: whole.directory / e.path for a in artifacts for e in (a, *a.companions)}
+        supply = make_supply(load_profile(find_board(board).profile), [runtime], lambda stage: None)
+        with np.load(whole.golden) as golden:
+            write_bundle(path, dataclasses.replace(whole.manifest, artifacts=artifacts), sources, dict(golden), supply)
+        return load_bundle(path)
 
     def measure(self, board: str, target: str = "") -> BoardRun:
         kept: dict = {}
@@ -66,15 +79,16 @@ class WholeDemo(DemoBundles):
     """As it is shipped, one case."""
 
     def __init__(self, task: str, directory: Path) -> None:
-        super().__init__(ExportOptions(model=task, output=directory, golden_count=1))
+        super().__init__(ExportOptions(model=task, output=directory, golden_count=1, devices=()))
 
 
 class SmallDemo(DemoBundles):
-    """For inputs of 64x64; and its operators as bundles of their own."""
+    """For inputs of 64x64; and its operators as bundles of their own, one for each quantisation scheme."""
 
     def __init__(self, task: str, directory: Path) -> None:
         directory.mkdir()
         np.save(directory / "crops.npy", small_demo.crops(task, 18))
+        (directory / "symmetric.toml").write_text(_symmetric_profile())
         super().__init__(
             ExportOptions(
                 model=f"{small_demo.__file__}:{task}",
@@ -83,29 +97,46 @@ class SmallDemo(DemoBundles):
                 calibration_count=16,
                 golden_count=2,
                 output=directory,
+                devices=(str(directory / "symmetric.toml"),),
             )
         )
-        bundle = self.of("pi5")  # its ONNX file is the int8 graph that every other file is lowered from
-        (port,) = bundle.manifest.inputs
-        sample = normalise(np.load(bundle.golden)[f"input.{port.name}"][0], port)
-        model = ir.load(bundle.directory / bundle.manifest.artifact("onnxruntime", "int8").path)
-        self._operators = OperatorBundle(model, {port.name: sample})
-        for board in PIS:
-            profile = load_profile(find_board(board).profile)
-            runtimes = list(dict.fromkeys(target.runtime for target in profile.targets))
-            # the same wheels as the whole model's: their environment is on the board already
-            supply = make_supply(profile, runtimes, lambda stage: None)
-            self._operators.write(self._operators_path(board), device=profile.name, runtimes=runtimes, supply=supply)
+        # the int8 ONNX files of these are the graphs that every other file of their scheme is lowered from
+        self._operators = {
+            "asymmetric": _operators(self._bundles[find_board("pi5").profile]),
+            "symmetric": _operators(self._bundles["symmetric"]),
+        }
 
     def measure(self, board: str, target: str = "") -> BoardRun:
         run = super().measure(board, target)
         if board not in PIS:  # the Android-like guest has the core and the wheels of the Pi 5
             return run
-        kept: dict = {}
-        bundle = load_bundle(self._operators_path(board))
-        told = run_benchmark(bundle, target or f"emulated:{board}", settings=ONCE, keep=kept.update)
-        assert all(kept.values()), [result.invalid_reasons for result in told.results]
-        return dataclasses.replace(run, operators=self._operators.compare(kept))
+        rows: list[OperatorParity] = []
+        for scheme in self._operators:
+            rows += self._measure_operators(scheme, board, target or f"emulated:{board}")
+        return dataclasses.replace(run, operators=rows)
 
-    def _operators_path(self, board: str) -> Path:
-        return self.directory / f"operators-{board}"
+    def _measure_operators(self, scheme: str, board: str, target: str) -> list[OperatorParity]:
+        profile = load_profile(find_board(board).profile)
+        runtimes = [t.runtime for t in profile.targets if (t.precision, t.quantisation) == ("int8", scheme)]
+        path = self.directory / f"operators-{scheme}-{board}"
+        # the same wheels as the whole model's, whose environment is on the board already
+        supply = make_supply(profile, list(dict.fromkeys(t.runtime for t in profile.targets)), lambda stage: None)
+        self._operators[scheme].write(path, device=profile.name, runtimes=runtimes, supply=supply)
+        kept: dict = {}
+        told = run_benchmark(load_bundle(path), target, settings=ONCE, keep=kept.update)
+        assert all(kept.values()), [result.invalid_reasons for result in told.results]
+        return self._operators[scheme].compare(kept)
+
+
+def _operators(bundle: Bundle) -> OperatorBundle:
+    (port,) = bundle.manifest.inputs
+    sample = normalise(np.load(bundle.golden)[f"input.{port.name}"][0], port)
+    model = ir.load(bundle.directory / bundle.manifest.artifact("onnxruntime", "int8").path)
+    return OperatorBundle(model, {port.name: sample})
+
+
+def _symmetric_profile() -> str:
+    """A Raspberry Pi 5 that wants nothing but the graph that symmetric artefacts are lowered from."""
+    head, _, rest = (PROFILES / "raspberry-pi-5.toml").read_text().partition("targets = [")
+    target = '{ runtime = "onnxruntime", precision = "int8", quantisation = "symmetric" }'
+    return head.replace('"raspberry-pi-5"', '"symmetric"') + f"targets = [{target}]\n" + rest.partition("\n]\n")[2]

@@ -104,10 +104,10 @@ def test_an_operator_fed_with_the_reference_s_integers_is_at_most_one_step_off(m
 def latencies(boards: Boards, measured: Measured) -> list[dict[str, Latency]]:
     """LiteRT's in two runs on a deterministic Pi 5, by precision."""
     boards.get("pi5-deterministic")
-    bundle, settings = measured.bundles("small", "vessels").of("pi5"), RunSettings.counted(9)
+    bundle, settings = measured.bundles("small", "vessels").only("litert", "pi5"), RunSettings.counted(9)
     found = []
     for _ in range(2):
-        record = run_benchmark(bundle, "emulated:pi5-deterministic", runtimes=["litert"], settings=settings)
+        record = run_benchmark(bundle, "emulated:pi5-deterministic", settings=settings)
         assert (record.host.emulated, record.host.clock) == (True, "virtual")
         found.append({result.precision: result.latency_ns for result in record.results})
     return found

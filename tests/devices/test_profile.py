@@ -68,9 +68,12 @@ def test_a_built_in_profile_is_whole(name):
 
 
 @pytest.mark.parametrize("name", profile_names())
-def test_tensorrt_is_symmetric_and_nothing_else_is(name):
-    schemes = {(t.runtime == "tensorrt", t.quantisation) for t in load_profile(name).targets if t.precision == "int8"}
-    assert schemes <= {(True, "symmetric"), (False, "asymmetric")}
+def test_tensorrt_is_symmetric_and_so_is_openvino_on_arm(name):
+    """OpenVINO has no fast kernel on ARM for a spatial convolution whose input has a zero point."""
+    profile = load_profile(name)
+    symmetric = {"tensorrt", "openvino"} if profile.machine == "aarch64" and name != "host" else {"tensorrt"}
+    for target in (t for t in profile.targets if t.precision == "int8"):
+        assert target.quantisation == ("symmetric" if target.runtime in symmetric else "asymmetric")
 
 
 @pytest.mark.parametrize("name", ["jetson-orin-nano", "jetson-agx-orin"])
