@@ -364,14 +364,15 @@ def test_a_bundle_is_measured_and_nothing_is_left_but_what_the_next_run_can_use(
     assert result.latency_ns.samples
     assert result.drift is not None
     folder = device.data / "edgeconv"
-    assert {path.name for path in folder.iterdir() if any(path.iterdir())} == {"store", "bundles"}
+    assert {path.name for path in folder.iterdir() if any(path.iterdir())} == {"agents", "bundles", "store"}
 
 
-def test_a_measurement_survives_a_dropped_connection(device, tiny_bundle, tmp_path):
+@pytest.mark.parametrize("during", ["upload", "load"])
+def test_a_run_survives_a_dropped_connection(device, tiny_bundle, tmp_path, during):
     drops = []
 
-    def drop(_event):
-        if not drops:
+    def drop(event):
+        if not drops and event["phase"].startswith(during):
             port = server_port(tmp_path)
             said = subprocess.run(["adb", "-P", str(port), "disconnect"], capture_output=True, text=True, check=True)
             drops.append(said.stdout)

@@ -12,7 +12,7 @@ from edgeconv.devices.transports.base import Transport
 from edgeconv.devices.transports.exchange import Exchanged
 from edgeconv.devices.transports.hello import hello_script, parse_hello
 from edgeconv.devices.transports.shell import SHORT_SECONDS, ShellTransport
-from edgeconv.errors import DeviceError
+from edgeconv.errors import ConnectionLostError, DeviceError
 
 __all__ = ["AdbTransport", "open_adb"]
 
@@ -73,6 +73,8 @@ class AdbTransport(ShellTransport):
 
     def _refusal(self, heard: Exchanged) -> DeviceError:
         said = (heard.stderr + b"\n" + heard.stdout).decode(errors="replace")
+        if not said.strip():  # the client just ends when the connection goes before the shell has begun
+            return ConnectionLostError(f"The connection to {self._where} dropped.")
         return adb_problem(self._where, said, self._server.devices(), again=True)
 
     def _environment(self) -> dict[str, str]:
