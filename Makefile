@@ -7,7 +7,7 @@ PACKAGES := qemu-system-arm ipxe-qemu mmdebstrap e2fsprogs cpio zstd openssh-cli
 
 export ORT_DISABLE_TELEMETRY := 1
 
-.PHONY: demo test test-devices test-all tools lint peers overhead noise training clean help
+.PHONY: demo test test-browser test-devices test-all tools lint peers overhead noise training clean help
 .DEFAULT_GOAL := help
 
 help:  ## show the targets
@@ -23,6 +23,9 @@ demo: $(STAMP)  ## trained demo models -> bundles -> measured on this machine ->
 
 test: lint  ## style, types and the tests; less than 20 minutes on 2 cores
 	$(BIN)/python -m pytest -m 'not slow and not device and not browser'
+
+test-browser: $(STAMP) tools  ## the reports in a headless browser
+	EDGECONV_NO_SKIP=1 $(BIN)/python -m pytest -m browser
 
 test-devices: $(STAMP) tools  ## boards under QEMU, real sshd and adb, reports in a headless browser
 	EDGECONV_NO_SKIP=1 $(BIN)/python -m pytest -m '(device or browser) and not slow'
