@@ -16,7 +16,7 @@ def report(
     *runs: str,
     output: Annotated[Path, Parameter(name=["--output", "-o"])] = Path("report.html"),
     bundle: Annotated[tuple[Path, ...], Parameter(negative="", consume_multiple=False, show_default=False)] = (),
-    format: Literal["html", "markdown"] = "html",  # noqa: A002 — the flag's name
+    format: Literal["html", "markdown"] | None = None,  # noqa: A002 — the flag's name
 ) -> int:
     """Write one self-contained page about one or several runs; it needs no network to be read.
 
@@ -31,7 +31,7 @@ def report(
     bundle
         Bundle of a run, for sample pictures; repeat for several.
     format
-        `markdown` for a pull request.
+        `markdown` for a pull request; by default what the output's suffix says, .md or anything else for a page.
     """
     import contextlib
 
@@ -50,7 +50,7 @@ def report(
     outputs = {run_id: read_outputs(path, record) for run_id, (path, record) in beside.items() if path.exists()}
     with contextlib.ExitStack() as stack:
         bundles = [stack.enter_context(open_bundle(path)) for path in bundle]
-        if format == "markdown":
+        if (format or ("markdown" if output.suffix == ".md" else "html")) == "markdown":
             atomic_write_bytes(output, markdown_report(records).encode())
         else:
             write_report(records, output, bundles, outputs)
