@@ -49,13 +49,18 @@ def net(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def exported(net: Path) -> Path:
     """The bundle that a damaged one is copied from."""
     from edgeconv import ExportOptions, build_bundle
+    from edgeconv.devices.profile import format_profile, load_profile
 
+    board = load_profile("raspberry-pi-5")  # with one scheme for all runtimes: locating knows the asymmetric graph
+    targets = [dataclasses.replace(target, quantisation="asymmetric") for target in board.targets]
+    profile = net.with_name("board.toml")
+    profile.write_text(format_profile(dataclasses.replace(board, name="board", targets=targets)))
     rng = np.random.default_rng(0)
     np.savez(net.with_name("data.npz"), image=rng.random((12, 1, 3, 16, 24), np.float32))
     options = ExportOptions(
         model=f"{net}:factory",
         input_shapes=("1x3x16x24",),
-        devices=("raspberry-pi-5",),
+        devices=(str(profile),),
         calibration=str(net.with_name("data.npz")),
         golden_count=3,
         output=net.parent,
