@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from edgeconv.errors import ExportError
+from edgeconv.export.choices import Choices
 from edgeconv.export.data import Array
 from edgeconv.export.golden import normalised
 from edgeconv.export.jobs import ASYMMETRIC
@@ -42,7 +43,12 @@ class Graphs:
 
 
 def make_graphs(
-    graph: ir.Model, subject: Subject, ports: Sequence[Port], schemes: Collection[str], stage: Stage
+    graph: ir.Model,
+    subject: Subject,
+    ports: Sequence[Port],
+    schemes: Collection[str],
+    stage: Stage,
+    choices: Choices | None = None,
 ) -> Graphs:
     """Rewrite, simplify, calibrate and quantise the traced `graph`, for each of `schemes` from the same statistics.
 
@@ -53,6 +59,7 @@ def make_graphs(
     from edgeconv.export.simplify import simplify
     from edgeconv.rewrite import default_rewrites, run_rewrites
 
+    choices = choices or Choices()
     probes = [normalised(sample, ports) for sample in subject.golden[:_PROBES]]
     with stage("rewrite"):
         reports = run_rewrites(graph, default_rewrites(), probes)
@@ -61,14 +68,14 @@ def make_graphs(
     if subject.calibration is None:
         return Graphs(graph, {}, dict.fromkeys(schemes, NO_CALIBRATION), _applied(reports))
     with stage("equalise"):
-        reports += _equalise(graph, subject, ports, probes)
+        reports += _equalise(graph, subject, ports, probes, choices)
     with stage("calibrate and quantise"):
-        int8, no_int8 = _quantise(graph, subject, ports, schemes)
+        int8, no_int8 = _quantise(graph, subject, ports, schemes, choices)
     return Graphs(graph, int8, no_int8, _applied(reports))
 
 
 def _equalise(
-    graph: ir.Model, subject: Subject, ports: Sequence[Port], probes: list[dict[str, Array]]
+    graph: ir.Model, subject: Subject, ports: Sequence[Port], probes: list[dict[str, Array]], choices: Choices
 ) -> list[RewriteReport]:
     from edgeconv.export.calibrate import collect_statistics
     from edgeconv.export.moments import collect_moments
@@ -78,23 +85,28 @@ def _equalise(
         return itertools.islice(_samples(subject, ports), _EQUALISING_SAMPLES)
 
     reports = run_rewrites(graph, [BalanceBottlenecks(collect_moments(graph, few()))], probes)
-    for rewrite in (EqualiseBottlenecks, EqualiseChannels):  # each needs the ranges that the one before left
-        tensors = collect_statistics(graph, few()).tensors
+    strength = choices.equalisation
+    for rewrite in (EqualiseBottlenecks, lambda ranges: EqualiseChannels(ranges, strength)):
+        tensors = collect_statistics(graph, few()).tensors  # each needs the ranges that the one before left
         ranges = {n: t.channel_max_abs for n, t in tensors.items() if t.channel_max_abs is not None}
         reports += run_rewrites(graph, [rewrite(ranges)], probes)
     return reports
 
 
 def _quantise(
-    graph: ir.Model, subject: Subject, ports: Sequence[Port], schemes: Collection[str]
+    graph: ir.Model, subject: Subject, ports: Sequence[Port], schemes: Collection[str], choices: Choices
 ) -> tuple[dict[str, QuantisationResult], dict[str, str]]:
     from edgeconv.export.calibrate import collect_statistics
     from edgeconv.export.quantize import QuantisationScheme, observed_tensors, quantize
 
     grids = _image_grids(ports)
-    made = {name: QuantisationScheme(name, input_grid=grids if name == ASYMMETRIC else {}) for name in schemes}
+    made = {name: QuantisationScheme(name, choices.ranges) for name in schemes}
+    if ASYMMETRIC in made:
+        made[ASYMMETRIC] = dataclasses.replace(made[ASYMMETRIC], input_grid=grids, float_nodes=choices.float_nodes)
     observed = dict.fromkeys(
-        tensor for scheme in made.values() for tensor in observed_tensors(graph, weighted_only=scheme.symmetric)
+        tensor
+        for scheme in made.values()
+        for tensor in observed_tensors(graph, weighted_only=scheme.symmetric, kept_float=scheme.float_nodes)
     )
     int8: dict[str, QuantisationResult] = {}
     no_int8: dict[str, str] = {}

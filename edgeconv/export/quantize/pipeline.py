@@ -60,7 +60,7 @@ def quantize(
     _check_input_names(model, scheme)
     reference = _with_unique_node_names(model)
     quantised = reference.clone()
-    plan = plan_operations(quantised.graph, weighted_only=scheme.symmetric)
+    plan = plan_operations(quantised.graph, weighted_only=scheme.symmetric, kept_float=scheme.float_nodes)
     assignment = assign_grids(plan, statistics, scheme)
     tensors = _tensor_records(assignment)
     raised = insert_quantisers(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 import onnx_ir as ir
 
@@ -13,6 +13,7 @@ from edgeconv.export.quantize.placement import keep_weighted
 
 __all__ = ["Plan", "observed_tensors", "plan_operations"]
 
+_ASKED = "asked for"
 _SURROUNDED = "only operators without int8 form around it"
 
 
@@ -24,19 +25,20 @@ class Plan:
     quantised: tuple[ir.Value, ...]
 
 
-def plan_operations(graph: ir.Graph, *, weighted_only: bool = False) -> Plan:
+def plan_operations(graph: ir.Graph, *, weighted_only: bool = False, kept_float: Collection[str] = ()) -> Plan:
     """Plan the int8 graph; with `weighted_only` as `keep_weighted` says, else:
 
     1. An operator with an int8 form that reads at least one activation is int8.
     2. Conv, ConvTranspose, Gemm, MatMul, Add, Sub and Mul take the Relu or Clip(0, 6) that alone reads them along.
     3. Cheap operators with only float operators around them stay in float: rounding there would cost accuracy
        for nothing.
-    4. Quantised are the data inputs and the outputs of int8 operations, and the graph's float inputs and outputs.
+    4. The operators named in `kept_float` stay in float, with the activation that is fused with them.
+    5. Quantised are the data inputs and the outputs of int8 operations, and the graph's float inputs and outputs.
     """
     if weighted_only:
-        operations, tensors = keep_weighted(list(_operations(graph)), graph)
+        operations, tensors = keep_weighted(list(_operations(graph, kept_float)), graph)
         return Plan(tuple(operations), tuple(tensors))
-    operations = _refuse_surrounded(list(_operations(graph)), graph)
+    operations = _refuse_surrounded(list(_operations(graph, kept_float)), graph)
     quantised: dict[ir.Value, None] = {value: None for value in graph.inputs if _is_float(value)}
     for operation in operations:
         if operation.is_int8:
@@ -45,17 +47,17 @@ def plan_operations(graph: ir.Graph, *, weighted_only: bool = False) -> Plan:
     return Plan(tuple(operations), tuple(quantised))
 
 
-def observed_tensors(model: ir.Model, *, weighted_only: bool = False) -> list[str]:
+def observed_tensors(model: ir.Model, *, weighted_only: bool = False, kept_float: Collection[str] = ()) -> list[str]:
     """The tensors whose statistics `quantize` needs: the quantised ones that no shared quantiser reaches from above.
 
     The output of MaxPool, Concat, DepthToSpace… lies within the range of its inputs and needs none of its own.
     """
-    plan = plan_operations(model.graph, weighted_only=weighted_only)
+    plan = plan_operations(model.graph, weighted_only=weighted_only, kept_float=kept_float)
     derived = {value for operation in plan.operations if _shares(operation) for value in operation.outputs}
     return [str(value.name) for value in plan.quantised if value not in derived]
 
 
-def _operations(graph: ir.Graph) -> Iterator[Operation]:
+def _operations(graph: ir.Graph, kept_float: Collection[str]) -> Iterator[Operation]:
     fused: set[ir.Node] = set()
     for node in graph:
         if node in fused:
@@ -64,7 +66,8 @@ def _operations(graph: ir.Graph) -> Iterator[Operation]:
         activation = None if reason or not OPERATORS[node.op_type].fuses else _sole_activation(node)
         if activation is not None:
             fused.add(activation)
-        yield Operation(node, activation, reason)
+        kept = _ASKED if node.name in kept_float else ""
+        yield Operation(node, activation, reason or kept)
 
 
 def _without_activation(node: ir.Node) -> str:

@@ -28,6 +28,7 @@ class QuantisationScheme:
         bias_correction: move each bias so that the mean of every channel stays that of the fp32 network.
         input_grid: the exact grid of graph inputs that have one, by name. An 8-bit image v scaled to v / 255 has
             ``Grid(1 / 255, -128)``: its own values, not calibrated ones.
+        float_nodes: operators, by node name, that stay in float.
 
     Raises:
         UsageError: an unknown name.
@@ -37,6 +38,7 @@ class QuantisationScheme:
     ranges: str = "percentile"
     bias_correction: bool = True
     input_grid: Mapping[str, Grid] = dataclasses.field(default_factory=dict)
+    float_nodes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.activations not in _ACTIVATIONS:
