@@ -1,8 +1,12 @@
-"""Emulated boards for tests: booted when a test first asks, at most two at once, gone when the session ends."""
+"""Emulated boards, booted when a test first asks, two at once, gone when the session ends; a real sshd of a test."""
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +14,8 @@ from edgeconv.devices.emulate.boards import find_board
 from edgeconv.devices.emulate.guest import Guest
 from edgeconv.devices.emulate.running import start_running, stop_running
 from edgeconv.devices.emulate.systems import board_image
+from edgeconv.devices.transports import Transport, open_transport
+from tests.devices.sshd import Sshd
 from tests.tools import need
 
 _AT_ONCE = 2  # two guests of two cores each keep two cores busy
@@ -68,3 +74,22 @@ def pi5_deterministic(boards: Boards) -> Guest:
 @pytest.fixture
 def android(boards: Boards) -> Guest:
     return boards.get("android")
+
+
+@pytest.fixture
+def sshd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sshd]:
+    """A real server of the test's own, where this environment's Python is found, and an `ssh` that knows it."""
+    need("sshd", "ssh")
+    server = Sshd(tmp_path / "sshd", environment={"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"})
+    server.put_on_path(tmp_path / "bin")
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
+    server.start()
+    yield server
+    server.drop()
+    server.stop()
+
+
+@pytest.fixture
+def target(sshd: Sshd) -> Iterator[Transport]:
+    with closing(open_transport(sshd.target)) as transport:
+        yield transport

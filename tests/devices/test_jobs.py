@@ -7,7 +7,6 @@ import os
 import signal
 import sys
 import time
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -16,33 +15,12 @@ from edgeconv.benchmarks.agent.job_watch import STARTED_ANEW
 from edgeconv.benchmarks.run import RunSettings, run_benchmark
 from edgeconv.bundles import load_bundle
 from edgeconv.devices.jobs import run_job
-from edgeconv.devices.transports import open_transport
 from edgeconv.errors import ConnectionLostError, DeviceError
 from tests.devices.processes import assert_ends
-from tests.devices.sshd import Sshd
-from tests.tools import need
 
 pytestmark = pytest.mark.device
 
 VENV = Path(sys.executable).parent
-
-
-@pytest.fixture
-def sshd(tmp_path, monkeypatch):
-    need("sshd", "ssh")
-    server = Sshd(tmp_path / "sshd", environment={"PATH": f"{VENV}:/usr/bin:/bin"})
-    server.put_on_path(tmp_path / "bin")
-    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
-    server.start()
-    yield server
-    server.drop()
-    server.stop()
-
-
-@pytest.fixture
-def target(sshd):
-    with closing(open_transport(sshd.target)) as transport:
-        yield transport
 
 
 @pytest.fixture

@@ -45,12 +45,6 @@ def sshd(server, tmp_path, monkeypatch):
     server.write_config()
 
 
-@pytest.fixture
-def target(sshd):
-    with closing(open_transport(sshd.target)) as transport:
-        yield transport
-
-
 def sh(target, script, **options):
     return target.run(["sh", "-c", script], **{**QUICK, **options})
 

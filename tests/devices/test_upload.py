@@ -7,7 +7,6 @@ import os
 import random
 import shutil
 import subprocess
-import sys
 import threading
 from contextlib import closing
 from pathlib import Path
@@ -16,30 +15,10 @@ import pytest
 
 from edgeconv.devices.transports import open_transport
 from edgeconv.errors import DeviceError, UsageError
-from tests.devices.sshd import Sshd
-from tests.tools import need
 
 pytestmark = pytest.mark.device
 
 MIB = 1 << 20
-
-
-@pytest.fixture
-def sshd(tmp_path, monkeypatch):
-    need("sshd", "ssh")
-    server = Sshd(tmp_path / "sshd", environment={"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"})
-    server.put_on_path(tmp_path / "bin")
-    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
-    server.start()
-    yield server
-    server.drop()
-    server.stop()
-
-
-@pytest.fixture
-def target(sshd):
-    with closing(open_transport(sshd.target)) as transport:
-        yield transport
 
 
 @pytest.fixture

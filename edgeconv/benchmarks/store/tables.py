@@ -17,6 +17,7 @@ __all__ = ["runs_table", "sparkline", "trends_table"]
 
 _LEVELS = "▁▂▃▄▅▆▇█"
 _INVALID = "✗"
+_EMULATED = " (emulated)"
 _CHANGES = 6  # lines of them under a table
 _WIDEST = 40  # points of a sparkline
 
@@ -26,7 +27,8 @@ def runs_table(runs: Sequence[StoredRun]) -> Table:
     table = _table("Run", "started", "model", "device", "machine", "results")
     for run in runs:
         kind = kind_of(run.emulated, run.clock)
-        machine = Text(run.machine) if kind == "measured" else Text.assemble(run.machine, (f" ({kind})", "yellow"))
+        place = run.machine.removesuffix(_EMULATED)  # which the name of an emulated board ends with
+        machine = Text(run.machine) if kind == "measured" else Text.assemble(place, (f" ({kind})", "yellow"))
         bad = sum(not result.valid for result in run.results)
         results = Text(str(len(run.results))) + Text(f", {bad} {_INVALID}" if bad else "", "red")
         started = run.started_at[:16].replace("T", " ")
