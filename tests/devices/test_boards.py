@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 
 from edgeconv import run_benchmark
+from edgeconv.benchmarks.compare import compare_runs
 from edgeconv.benchmarks.settings import RunSettings
-from edgeconv.records import Latency
+from edgeconv.records import Result, RunRecord
 from tests.devices.board_runs import BOARDS, PIS, TASKS, BoardRun, DemoBundles, SmallDemo, WholeDemo
 from tests.devices.conftest import Boards
 
@@ -96,29 +98,44 @@ def test_fp32_is_at_least_80_db_and_fp16_at_least_50_db(run):
 @pytest.mark.parametrize("pi", PIS)
 def test_an_operator_fed_with_the_reference_s_integers_is_at_most_one_step_off(measured, task, pi, runtime):
     rows = [row for row in measured.run("small", task, pi).operators if row.runtime == runtime]
-    assert len(rows) >= 30
+    assert len(rows) >= 25  # a network of ours has about forty operators, some with no integers of their own
     assert [row for row in rows if not row.passed] == []
 
 
 @pytest.fixture(scope="module")
-def latencies(boards: Boards, measured: Measured) -> list[dict[str, Latency]]:
-    """LiteRT's in two runs on a deterministic Pi 5, by precision."""
+def deterministic(boards: Boards, measured: Measured) -> list[RunRecord]:
+    """LiteRT in two runs on a deterministic Pi 5."""
     boards.get("pi5-deterministic")
     bundle, settings = measured.bundles("small", "vessels").only("litert", "pi5"), RunSettings.counted(9)
-    found = []
-    for _ in range(2):
-        record = run_benchmark(bundle, "emulated:pi5-deterministic", settings=settings)
-        assert (record.host.emulated, record.host.clock) == (True, "virtual")
-        found.append({result.precision: result.latency_ns for result in record.results})
+    found = [run_benchmark(bundle, "emulated:pi5-deterministic", settings=settings) for _ in range(2)]
+    assert all((record.host.emulated, record.host.clock) == (True, "virtual") for record in found)
     return found
 
 
-def test_a_latency_of_a_deterministic_board_repeats(latencies):
-    first, second = latencies
+def medians(record: RunRecord) -> dict[str, float]:
+    return {result.precision: result.latency_ns.p50 or 0.0 for result in record.results}
+
+
+def test_a_latency_of_a_deterministic_board_repeats(deterministic):
+    first, second = map(medians, deterministic)
     for precision in ("int8", "fp32"):
-        assert first[precision].p50 == pytest.approx(second[precision].p50, rel=1e-3)
+        assert first[precision] == pytest.approx(second[precision], rel=1e-3)
 
 
-def test_int8_is_faster_than_fp32_on_a_cortex_a76(latencies):
-    for found in latencies:
-        assert found["int8"].p50 < 0.7 * found["fp32"].p50
+def test_int8_is_faster_than_fp32_on_a_cortex_a76(deterministic):
+    for found in map(medians, deterministic):
+        assert found["int8"] < 0.7 * found["fp32"]
+
+
+def test_a_change_of_five_percent_is_found_and_none_is_not(deterministic):
+    base, candidate = deterministic
+    assert [row.verdict for row in compare_runs(base, candidate).rows] == ["same", "same"]
+    slower = dataclasses.replace(candidate, results=[_delayed(result, 1.05) for result in candidate.results])
+    comparison = compare_runs(base, slower)
+    assert comparison.worse
+    assert [row.verdict for row in comparison.rows] == ["slower", "slower"]
+
+
+def _delayed(result: Result, factor: float) -> Result:
+    samples = [round(sample * factor) for sample in result.latency_ns.samples]
+    return dataclasses.replace(result, latency_ns=dataclasses.replace(result.latency_ns, samples=samples))
