@@ -19,7 +19,7 @@ EVENTS = ("slower", "missing", "failing", "invalid", "drift", "memory")
 DEFAULT_EVENTS = ("slower", "missing", "failing", "invalid")
 
 _MIN_EFFECT = 0.05
-_MIN_EFFECT_VIRTUAL = 0.01  # a virtual clock repeats exactly
+_MIN_EFFECT_VIRTUAL = 0.01  # a virtual clock repeats to 0.05 %
 _P90_FACTOR = 2  # a tail scatters more from run to run than a median does
 _MIN_P90_SAMPLES = 44  # fewer do not bound a p90 at 99 %
 _MEMORY_FACTOR, _MEMORY_BYTES = 1.10, 2_000_000  # beyond both: page and allocator noise is below
@@ -78,7 +78,7 @@ def compare_runs(
 
     A latency is "slower" when the 99 % interval of the ratio of its median lies above 1 and the ratio itself at
     1 + `min_effect` or more, or that of its p90 at twice the effect; "same" when the interval of the median excludes
-    such a difference; else one "can't tell".  Of a virtual clock, which repeats exactly, the bare ratio counts.
+    such a difference; else one "can't tell".  Of a virtual clock, which repeats to 0.05 %, the bare ratio counts.
 
     Args:
         base: the baseline.

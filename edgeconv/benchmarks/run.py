@@ -33,7 +33,7 @@ Events = Callable[[Mapping[str, Any]], None]
 _Options = Mapping[str, Mapping[str, str]]
 _DEFAULT_THREADS = 1  # on local:, so that figures of different machines can be set side by side
 _OF_BENCHMARK_MODEL = "litert"
-_EMULATED_COUNT = 10  # of an emulated board no latency is worth waiting for, and a virtual clock repeats exactly
+_EMULATED_COUNT = 10  # of an emulated board no latency is worth waiting for, and a virtual clock repeats
 
 
 def new_run_id() -> str:

@@ -41,7 +41,7 @@ class RunSettings:
 
     @classmethod
     def counted(cls, count: int) -> RunSettings:
-        """By count alone and in one process, for a virtual clock, which repeats exactly."""
+        """By count alone and in one process, for a virtual clock, which repeats to 0.05 %."""
         protocol = LatencyProtocol(min_seconds=0.0, min_count=count, extra_seconds=0.0, warmup_seconds=0.0)
         return cls(protocol, rounds=1, attempts=1)
 

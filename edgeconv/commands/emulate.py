@@ -55,7 +55,7 @@ def emulate(
 
     The image is built once, which takes half a minute and needs the network; then a boot takes some seconds. What is
     written on the board is gone when it is stopped. A latency from it is no device's: it tells the order of things,
-    and with `--deterministic` it repeats exactly.
+    and with `--deterministic` it repeats to 0.05 %.
 
     Example: `edgeconv devices emulate pi5`, then `edgeconv bench bundles/vessels-raspberry-pi-5 --on emulated:pi5`, and
     `edgeconv devices emulate pi5 --stop`.
@@ -65,7 +65,7 @@ def emulate(
     board
         pi4, pi5, orin or android; what runs with --list; none with --stop stops all.
     deterministic
-        One core whose clock counts instructions, 1 ns each: a latency repeats exactly whatever else this machine does.
+        One core whose clock counts instructions, 1 ns each: a latency repeats to 0.05 % whatever else this machine does.
     stop
         Stop the board.
     list_

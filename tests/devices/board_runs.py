@@ -119,9 +119,10 @@ class SmallDemo(DemoBundles):
         profile = load_profile(find_board(board).profile)
         runtimes = [t.runtime for t in profile.targets if (t.precision, t.quantisation) == ("int8", scheme)]
         path = self.directory / f"operators-{scheme}-{board}"
-        # the same wheels as the whole model's, whose environment is on the board already
-        supply = make_supply(profile, list(dict.fromkeys(t.runtime for t in profile.targets)), lambda stage: None)
-        self._operators[scheme].write(path, device=profile.name, runtimes=runtimes, supply=supply)
+        if not path.exists():  # written for another target
+            # the same wheels as the whole model's, whose environment is on the board already
+            supply = make_supply(profile, list(dict.fromkeys(t.runtime for t in profile.targets)), lambda stage: None)
+            self._operators[scheme].write(path, device=profile.name, runtimes=runtimes, supply=supply)
         kept: dict = {}
         told = run_benchmark(load_bundle(path), target, settings=ONCE, keep=kept.update)
         assert all(kept.values()), [result.invalid_reasons for result in told.results]
