@@ -7,7 +7,7 @@ PACKAGES := qemu-system-arm ipxe-qemu mmdebstrap e2fsprogs cpio zstd openssh-cli
 
 export ORT_DISABLE_TELEMETRY := 1
 
-.PHONY: demo test test-browser test-devices test-all tools lint peers overhead noise training clean help
+.PHONY: demo test test-browser test-devices test-all tools lint peers arm gates boards overhead noise training clean help
 .DEFAULT_GOAL := help
 
 help:  ## show the targets
@@ -48,6 +48,15 @@ lint: $(STAMP)  ## ruff and mypy
 
 peers: $(STAMP)  ## our figures beside the peers', each peer in an environment of its own
 	$(BIN)/python tests/peers/compare.py
+
+arm: $(STAMP)  ## int8 latencies in instructions of an emulated Cortex-A76 -> docs/arm.md
+	$(BIN)/python tests/peers/arm.py
+
+gates: $(STAMP)  ## the forms of gate maps beside each other -> docs/gates.md; needs a quiet machine
+	$(BIN)/python tests/peers/gates.py
+
+boards: $(STAMP) tools  ## the same files on a Cortex-A72, a Cortex-A76 and this machine -> docs/boards.md
+	$(BIN)/python -m tests.devices.boards_page
 
 overhead: $(STAMP)  ## what our harness adds, beside the runtimes' own tools; needs a quiet machine
 	$(BIN)/python tests/peers/overhead.py

@@ -14,6 +14,7 @@ from edgeconv.commands.check import check
 from edgeconv.commands.compare import compare
 from edgeconv.commands.compress import compress
 from edgeconv.commands.devices import app as devices
+from edgeconv.commands.drift import drift
 from edgeconv.commands.export import export
 from edgeconv.commands.history import app as history
 from edgeconv.commands.inspect import inspect
@@ -51,6 +52,7 @@ for _verb in (
     tune,
     watch,
     check,
+    drift,
     compare,
     report,
     inspect,

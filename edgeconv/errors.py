@@ -7,7 +7,8 @@
     ├── DataError                  calibration or evaluation data cannot be used
     ├── ExportError                a stage of the export failed
     │   ├── UnsupportedOperatorError   the lowering does not know an operator
-    │   └── RewriteError           a graph rewrite was asked for and is not exact
+    │   ├── RewriteError           a graph rewrite was asked for and is not exact
+    │   └── TargetMissedError      the quality that was asked for cannot be reached
     ├── BundleError                a bundle is damaged, foreign or unsafe
     ├── RecordError                a run record is damaged, foreign or newer than we are
     ├── RuntimeUnavailableError    a runtime is not installed, or did not run what was asked
@@ -32,6 +33,7 @@ __all__ = [
     "RecordError",
     "RewriteError",
     "RuntimeUnavailableError",
+    "TargetMissedError",
     "UnsupportedOperatorError",
     "UsageError",
 ]
@@ -80,6 +82,10 @@ class UnsupportedOperatorError(ExportError):
 
 class RewriteError(ExportError):
     """A graph rewrite changed the function it was to preserve."""
+
+
+class TargetMissedError(ExportError):
+    """The quality that was asked for cannot be reached; a verdict, not bad input."""
 
 
 class BundleError(EdgeconvError):

@@ -17,6 +17,7 @@ __all__ = [
     "IR_VERSION",
     "MODULE_KEY",
     "OPSET",
+    "computed_constants",
     "constant_value",
     "describe",
     "infer_shapes",
@@ -81,6 +82,16 @@ def constant_value(value: ir.Value | None) -> np.ndarray[Any, Any] | None:
         return None
     tensor = ir.convenience.get_const_tensor(value)
     return None if tensor is None else tensor.numpy()
+
+
+def computed_constants(graph: ir.Graph) -> frozenset[ir.Value]:
+    """The values that nodes compute from constants alone, such as a gate map that is stored as its factors."""
+    found: set[ir.Value] = set()
+    for node in graph:
+        read = [value for value in node.inputs if value is not None]
+        if read and all(value in found or constant_value(value) is not None for value in read):
+            found.update(node.outputs)
+    return frozenset(found)
 
 
 def readers(value: ir.Value) -> tuple[ir.Node, ...]:

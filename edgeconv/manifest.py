@@ -14,6 +14,7 @@ from edgeconv.errors import BundleError
 from edgeconv.schema import SchemaError, from_dict
 
 __all__ = [
+    "GATES_FACT",
     "MANIFEST_NAME",
     "PRECISIONS",
     "SCHEMA_VERSION",
@@ -21,6 +22,7 @@ __all__ = [
     "Artifact",
     "Failure",
     "FileEntry",
+    "Int8Proof",
     "Manifest",
     "ModelIdentity",
     "Normalisation",
@@ -33,6 +35,7 @@ __all__ = [
 MANIFEST_NAME = "manifest.json"
 SCHEMA_VERSION = 1
 PRECISIONS = ("fp32", "fp16", "int8")
+GATES_FACT = "gates"  # of an artefact: a sentence about the bytes of its gate maps and what others would cost
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,10 +81,30 @@ class FileEntry:
 
 
 @dataclasses.dataclass(frozen=True)
+class Int8Proof:
+    """What the runtime's own optimiser makes of an int8 artefact, on the machine that exported it.
+
+    mac_share: part of the multiply-accumulates that integer kernels compute, 0 to 1; `float_macs` names the operators
+        that compute the others.
+    unfused: quantisers that run by themselves, those of the inputs and outputs apart.
+    float_operators: operators without multiply-accumulates that compute in float.
+    layout_changes: transpositions and the like, which compute nothing.
+    """
+
+    machine: str
+    mac_share: float
+    float_macs: List[str]
+    unfused: int
+    float_operators: List[str]
+    layout_changes: int
+
+
+@dataclasses.dataclass(frozen=True)
 class Artifact:
     """One model file for one runtime in one precision; `companions` are files that it needs beside it.
 
     `reference` names the golden outputs that an int8 artefact was lowered from: those of its Q/DQ graph.
+    `proof` is of an int8 artefact; None where its runtime is not on the exporting machine.
     """
 
     path: str
@@ -94,6 +117,7 @@ class Artifact:
     companions: List[FileEntry] = dataclasses.field(default_factory=list)
     facts: Dict[str, str] = dataclasses.field(default_factory=dict)  # e.g. {"transposes": "0", "int8 MACs": "100 %"}
     reference: str = "qdq"
+    proof: Optional[Int8Proof] = None
 
     @property
     def total_bytes(self) -> int:

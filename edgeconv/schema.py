@@ -7,12 +7,13 @@ standard library only, hence not a validation library.
 
 from __future__ import annotations
 
+import collections.abc
 import dataclasses
 import json
 import math
 import types
 import typing
-from typing import Any, Dict, Type, TypeVar
+from typing import Any, Dict, List, Type, TypeVar
 
 __all__ = ["SchemaError", "from_dict", "to_dict", "to_json"]
 
@@ -27,7 +28,8 @@ class SchemaError(ValueError):
 def from_dict(cls: Type[_T], value: Any, path: str = "") -> _T:
     """Build the dataclass `cls` from plain JSON values.
 
-    Supported field types: str, int, float, bool, dataclasses, Optional, List[...], Dict[str, ...].
+    Supported field types: str, int, float, bool, dataclasses, Optional, List[...], tuples of one type, Dict[str, ...]
+    and Mapping[str, ...].
 
     Raises:
         SchemaError: a key is missing or unknown, or a value has another type than declared.
@@ -72,7 +74,12 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
         if not isinstance(value, list):
             raise SchemaError(f"{path}: expected a list, found {_kind(value)}")
         return [_convert(arguments[0], item, f"{path}[{i}]") for i, item in enumerate(value)]
-    if origin is dict:
+    if origin is tuple:
+        items = _convert(List[arguments[0]], value, path)  # type: ignore[valid-type]
+        if arguments[-1] is not ... and len(items) != len(arguments):
+            raise SchemaError(f"{path}: expected {len(arguments)} values, found {len(items)}")
+        return tuple(items)
+    if origin in (dict, collections.abc.Mapping):
         if not isinstance(value, dict):
             raise SchemaError(f"{path}: expected an object, found {_kind(value)}")
         return {str(k): _convert(arguments[1], item, f"{path}.{k}") for k, item in value.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from typing import Dict, List, Optional
+from typing import Dict, List, Mapping, Optional, Tuple
 
 import pytest
 from hypothesis import given, settings
@@ -17,6 +17,12 @@ from edgeconv.schema import SchemaError, from_dict, to_dict, to_json
 class Inner:
     name: str
     weight: float = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    names: Tuple[str, ...]
+    ranges: Mapping[str, Tuple[float, float]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,3 +103,14 @@ def test_a_float_that_json_cannot_say_is_null(value):
 def test_keys_keep_the_order_of_declaration():
     assert list(json.loads(to_json(Inner("a")))) == ["name", "weight"]
     assert to_json(Inner("a")).endswith("}\n")
+
+
+def test_tuples_and_mappings_are_read_back_and_their_lengths_checked():
+    rows = Rows(("a", "b"), {"x": (0.0, 1.5)})
+    assert from_dict(Rows, json.loads(to_json(rows))) == rows
+    with pytest.raises(SchemaError, match=r"ranges\.x: expected 2 values, found 3"):
+        from_dict(Rows, {"names": [], "ranges": {"x": [0, 1, 2]}})
+    with pytest.raises(SchemaError, match=r"names\[1\]: expected str, found int 1"):
+        from_dict(Rows, {"names": ["a", 1], "ranges": {}})
+    with pytest.raises(SchemaError, match="names: expected a list"):
+        from_dict(Rows, {"names": "ab", "ranges": {}})

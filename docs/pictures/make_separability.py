@@ -20,7 +20,7 @@ from edgeconv.layers.separability import (
 from edgeconv.training.tasks.photographs import photograph_file
 
 mpl.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402
+import matplotlib.pyplot as plt
 
 HERE = Path(__file__).parent
 RANKS = (1, 2, 4, 8)

@@ -14,7 +14,7 @@ from edgeconv.benchmarks.report.evidence import summary_line
 from edgeconv.benchmarks.report.host import int8_support, warnings_of
 from edgeconv.benchmarks.report.series import Series, series_of
 from edgeconv.benchmarks.report.units import decibels, megabytes, metric
-from edgeconv.manifest import Failure, Manifest
+from edgeconv.manifest import GATES_FACT, Failure, Manifest
 from edgeconv.parity.verdict import Verdict
 from edgeconv.records import RunRecord
 
@@ -96,6 +96,10 @@ def bundle_table(manifest: Manifest) -> RenderableType:
         gain = f", {decibels(rewrite.sqnr_db)} dB" if rewrite.sqnr_db is not None else ""
         state = "" if rewrite.kept else ", not kept"
         parts.append(Text(f"{rewrite.name}: {rewrite.changed} changed, {rewrite.equivalence}{gain}{state}", "dim"))
+    for artifact in manifest.artifacts:
+        if GATES_FACT in artifact.facts:
+            name = f"{artifact.runtime} {artifact.precision}: "
+            parts.append(Text.assemble((name, "bold yellow"), artifact.facts[GATES_FACT]))
     return Group(*parts, *map(_not_made, manifest.failures))
 
 
@@ -154,7 +158,7 @@ def _artifacts(manifest: Manifest) -> Table:
     table.add_column("File", overflow="fold")
     table.add_column("Facts", overflow="fold")
     for artifact in manifest.artifacts:
-        facts = ", ".join(f"{term}: {text}" for term, text in artifact.facts.items())
+        facts = ", ".join(f"{term}: {text}" for term, text in artifact.facts.items() if term != GATES_FACT)
         name = Text(f"{artifact.runtime} {artifact.precision}")
         table.add_row(name, megabytes(artifact.total_bytes), Text(artifact.path), Text(facts, "dim"))
     return table

@@ -88,7 +88,7 @@ class TargetAgent:
         self._transport, self._on_progress = transport, on_progress
         self._directory = transport.push(bundle.directory, progress=on_bytes)
         self._agent = [*prepare_python(transport, bundle, self._directory), f"{self._directory}/{AGENT_PATH}"]
-        self._jobs = 0
+        self._jobs, self._bundle_key = 0, bundle.manifest_sha256[:12]
 
     def host(self) -> Host:
         """The machine that it runs on."""
@@ -125,7 +125,8 @@ class TargetAgent:
     ) -> tuple[_T, Outputs]:
         """What a verb of the agent writes: its JSON as `kind` and its arrays."""
         self._jobs += 1
-        folder = f"{self._transport.workspace}/{self._jobs}-{verb}"
+        # Agents of several bundles may share a transport, and a folder that is there already means a job to attend to.
+        folder = f"{self._transport.workspace}/{self._bundle_key}-{self._jobs}-{verb}"
         result_path, outputs_path = f"{folder}.json", f"{folder}.npz"
         where = ["--bundle", self._directory, "--json", result_path]
         where += ["--outputs", outputs_path] if with_outputs else []

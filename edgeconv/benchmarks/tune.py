@@ -22,6 +22,7 @@ from edgeconv.benchmarks.target_agent import Outputs, TargetAgent, failed_result
 from edgeconv.bundles import Bundle
 from edgeconv.devices.transports import open_transport
 from edgeconv.errors import RecordError, RuntimeUnavailableError, UsageError
+from edgeconv.export.variants.report import GraphTuning
 from edgeconv.files import atomic_write_bytes
 from edgeconv.manifest import Artifact, Tolerance
 from edgeconv.parity.verdict import judge_result
@@ -53,7 +54,7 @@ class TuningEntry:
 
 @dataclasses.dataclass(frozen=True)
 class TuningReport:
-    """One `edgeconv tune`."""
+    """One `edgeconv tune`; `graphs` is what it found about other graphs of the model, where that was asked for."""
 
     schema_version: int
     started_at: str
@@ -62,6 +63,7 @@ class TuningReport:
     manifest_sha256: str
     host: Host
     entries: list[TuningEntry]
+    graphs: GraphTuning | None = None
 
     def tuned(self) -> dict[str, Tuning]:
         """What was found, by the SHA-256 of the artefact."""

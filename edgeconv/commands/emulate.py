@@ -65,7 +65,7 @@ def emulate(
     board
         pi4, pi5, orin or android; what runs with --list; none with --stop stops all.
     deterministic
-        One core whose clock counts instructions, 1 ns each: a latency repeats to 0.05 % whatever else this machine does.
+        One core whose clock counts instructions, 1 ns each: a latency repeats to 0.05 % whatever the host does.
     stop
         Stop the board.
     list_

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
+from rich.markup import escape
 
-from edgeconv.commands.terminal import Terminal
+from edgeconv.commands.terminal import EXIT_FAILED, Terminal
+from edgeconv.errors import TargetMissedError
 from edgeconv.export.options import ExportOptions
 
 __all__ = ["export"]
@@ -29,9 +31,21 @@ def export(
     metric: str | None = None,
     mean: str | None = None,
     std: str | None = None,
+    nmf_iterations: int | None = None,
     runtime: Annotated[tuple[str, ...], _Repeat] = (),
+    quality: str = "default",
+    ranges: str | None = None,
+    recipe: Path | None = None,
+    gates: str | None = None,
+    gate_rank: int | None = None,
+    rank_energy: float | None = None,
+    macs_budget: float | None = None,
+    min_sqnr: float | None = None,
+    max_drop: str | None = None,
+    learn: float | None = None,
     output: Annotated[Path, Parameter(name=["--output", "-o"])] = Path("bundles"),
     name: str | None = None,
+    min_int8_share: float = 0.0,
     with_wheels: Annotated[bool, _Flag] = False,
     pack: Annotated[bool, _Flag] = False,
     force: Annotated[bool, _Flag] = False,
@@ -66,12 +80,45 @@ def export(
         Mean of the inputs, one value or one for each channel (0.485,0.456,0.406); 8-bit images are scaled to 0…1 first.
     std
         Standard deviation of the inputs, likewise.
+    nmf_iterations
+        Iterations of the model's NMF layers, a dial: fewer are faster and a little less exact than it was trained with.
     runtime
         Only this runtime (litert, onnxruntime, openvino); repeat for several. One that fails is then an error.
+    quality
+        default, or best: of pairs merged to dense kernels, range estimators, gauges, strengths of equalisation and the
+        ranges of single tensors those that win on calibration samples that are held back. Takes about a minute more.
+    ranges
+        Where the 8-bit grids end: percentile (99.99), percentile-99.999, minmax, entropy or mse. By default percentile,
+        or minmax where that is measured to be better by more than 1 dB.
+    recipe
+        recipe.json of an earlier bundle, or that bundle: its choices are repeated. With the same model, data and
+        tools this gives the same model files.
+    gates
+        How constant gate maps are stored: folded (the default), expression (factors of low rank, which ONNX Runtime and
+        OpenVINO multiply when they load) or reduced (a quarter of the resolution). The last two are approximations.
+    gate_rank
+        Separable terms of each channel of a gate that is an expression; 4 by default.
+    rank_energy
+        Cut the channels between two convolutions with nothing between them down to those that keep at least this share
+        of the pair's output energy on the calibration data, like 0.99. The model is then only approximated.
+    macs_budget
+        Likewise, cutting where it loses least until the whole model takes at most this share of its
+        multiply-accumulates (0.7), or so many (2.5e8).
+    min_sqnr
+        Leave operators in float until no golden case has a signal-to-quantisation-noise ratio against PyTorch below
+        so many decibels; each with its price in milliseconds on this machine. Exit code 1 where that cannot be reached.
+    max_drop
+        Likewise, until the task metric is at most so much lower than PyTorch's: METRIC=VALUE, like dice=0.002.
+    learn
+        Learn biases, ranges and weights of the int8 graph for about so many seconds after everything else, on one core.
+        Kept only where that wins 0.2 dB on calibration samples held back and loses nothing on shifted copies of them.
     output
         Folder in which NAME-DEVICE folders are made.
     name
         Name of the bundles; by default the model's.
+    min_int8_share
+        Fail where an int8 artefact computes less than this part (0 to 1) of its multiply-accumulates on integers, as
+        its own runtime's optimiser tells on this machine; the operators in float are named.
     with_wheels
         Add what the device needs to measure, so that nothing is installed on it: the wheels of the runtimes for its
         Python and C library, or a whole Python where it has none (Android). pip fetches them from its index.
@@ -93,24 +140,55 @@ def export(
         metric=metric,
         mean=_numbers("--mean", mean),
         std=_numbers("--std", std),
+        nmf_iterations=nmf_iterations,
         runtimes=runtime,
+        quality=quality,
+        ranges=ranges,
+        recipe=recipe,
+        gates=gates,
+        gate_rank=gate_rank,
+        rank_energy=rank_energy,
+        macs_budget=macs_budget,
+        min_sqnr_db=min_sqnr,
+        max_drop=max_drop,
+        learn_seconds=learn,
         output=output,
         name=name,
         pack=pack,
+        min_int8_share=min_int8_share,
         with_wheels=with_wheels,
         force=force,
     )
     terminal = Terminal(json)
-    with terminal.stages("export") as progress:
-        from edgeconv.export.pipeline import build_bundle
+    try:
+        with terminal.stages("export") as progress:
+            from edgeconv.export.pipeline import build_bundle
 
-        result = build_bundle(options, progress)
+            result = build_bundle(options, progress)
+    except TargetMissedError as error:
+        terminal.console.print(f"[bold red]✗[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+        return EXIT_FAILED
     if json:
         terminal.print_json(result)
         return 0
     from edgeconv.benchmarks.tables import bundle_table
     from edgeconv.bundles import load_bundle
 
+    if result.search is not None:
+        from edgeconv.export.search.table import search_table
+
+        terminal.console.print(search_table(result.search))
+    if result.mixed is not None:
+        from edgeconv.export.mixed.table import mixed_lines, mixed_table
+
+        if result.mixed.rescues:
+            terminal.console.print(mixed_table(result.mixed))
+        for line in mixed_lines(result.mixed):
+            terminal.console.print(escape(line), highlight=False)
+    if result.learn is not None:
+        from edgeconv.export.learn.report import learn_line
+
+        terminal.console.print(escape(learn_line(result.learn)), highlight=False)
     for built in result.bundles:
         terminal.console.print(bundle_table(load_bundle(Path(built.path)).manifest))
         terminal.console.print(f"[green]✓[/] {built.packed or built.path}", highlight=False)

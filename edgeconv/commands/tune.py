@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from edgeconv.benchmarks.tune import TuningEntry, TuningReport
+    from edgeconv.bundles import Bundle
+    from edgeconv.export.variants import GraphTuning
+    from edgeconv.export.variants.command import TuneGraphs
 
 __all__ = ["tune"]
 
@@ -28,14 +32,18 @@ def tune(
     runtime: Annotated[tuple[str, ...], _Repeat] = (),
     precision: Annotated[tuple[str, ...], _Repeat] = (),
     seconds: float = 10.0,
+    graphs: Annotated[bool, _Flag] = False,
+    cost_model: Annotated[bool, _Flag] = False,
+    calibration: str | None = None,
     output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
     json: Annotated[bool, _Flag] = False,
 ) -> int:
-    """Try threads and settings of each runtime on the target, by successive halving.
+    """Try threads and settings of each runtime on the target, by successive halving, and other graphs of the model.
 
-    A setting replaces the default only when it is certainly faster and its outputs stay within the tolerance class.
-    Example: `edgeconv tune bundles/vessels-host --on local: -o tuned.json`, then
-    `edgeconv bench bundles/vessels-host --on local: --tuned tuned.json`.
+    A setting or a graph replaces the default only when it is certainly faster and its outputs stay within the tolerance
+    class. Example: `edgeconv tune bundles/vessels-host --on local: -o tuned.json`, then
+    `edgeconv bench bundles/vessels-host --on local: --tuned tuned.json`. With `--graphs` a recipe is written, too:
+    `edgeconv export vessels --device host --recipe tuned-recipe.json` makes the bundle with the better graph.
 
     Parameters
     ----------
@@ -49,6 +57,13 @@ def tune(
         Only this precision; repeat for several.
     seconds
         Seconds of inference for each artefact, all trials together; loading comes on top.
+    graphs
+        Also make other graphs from the bundle's own and measure them in turns with it: gates in fewer bytes, pairs of
+        convolutions merged. One recipe for all artefacts named comes of it; of int8 ones, where none is named.
+    cost_model
+        Measure nothing: decide about the graphs by a cost model (multiplications and bytes moved), and say so.
+    calibration
+        What to calibrate other graphs with, as in `edgeconv export`; a built-in task brings its own.
     output
         Where to write what was found; by default TUNED-BUNDLE.json beside the bundle.
     json
@@ -56,18 +71,33 @@ def tune(
     """
     from edgeconv.benchmarks.tune import tune_bundle, write_tuning
     from edgeconv.bundles import open_bundle
+    from edgeconv.errors import UsageError
 
+    if calibration is not None and not (graphs or cost_model):
+        raise UsageError("--calibration is for other graphs of the model.", "Add --graphs or --cost-model.")
     terminal = Terminal(json)
-    with open_bundle(bundle) as opened, terminal.steps("tune") as progress:
-        report = tune_bundle(
-            opened,
-            on,
-            runtimes=runtime or None,
-            precisions=precision or None,
-            seconds=seconds,
-            progress=progress,
-        )
     path = output or bundle.parent / f"TUNED-{bundle.name.removesuffix('.zip')}.json"
+    recipe = path.with_name(f"{path.stem}-recipe.json")
+    with open_bundle(bundle) as opened, terminal.steps("tune") as progress:
+        others = _open_graphs(opened, calibration, runtime, precision) if graphs or cost_model else None
+        if others is not None and cost_model:
+            estimated = others.estimate(recipe)
+        else:
+            report = tune_bundle(
+                opened,
+                on,
+                runtimes=runtime or None,
+                precisions=precision or None,
+                seconds=seconds,
+                progress=progress,
+            )
+            if others is not None:
+                report = dataclasses.replace(report, graphs=others.measure(on, seconds, progress, recipe))
+    if others is not None and cost_model:
+        if json:
+            terminal.print_json(estimated)
+        _print_graphs(terminal, estimated, recipe)
+        return 0
     write_tuning(report, path)
     if json:
         terminal.print_json(report)
@@ -75,8 +105,28 @@ def tune(
     for entry in report.entries:
         for reason in entry.passed_over:
             terminal.console.print(f"{entry.runtime} {entry.precision}: {reason}", style="dim", highlight=False)
+    if report.graphs is not None:
+        _print_graphs(terminal, report.graphs, recipe)
     terminal.console.print(f"[green]✓[/] {path}", highlight=False)
     return 0
+
+
+def _open_graphs(
+    bundle: Bundle, calibration: str | None, runtimes: tuple[str, ...], precisions: tuple[str, ...]
+) -> TuneGraphs:
+    from edgeconv.export.variants.command import TuneGraphs
+
+    return TuneGraphs(bundle, calibration, runtimes, precisions)
+
+
+def _print_graphs(terminal: Terminal, tuning: GraphTuning, recipe: Path) -> None:
+    from edgeconv.export.variants.table import graphs_table
+
+    terminal.console.print(graphs_table(tuning))
+    if tuning.changed:
+        terminal.console.print(f"[green]✓[/] {recipe}", highlight=False)
+    else:
+        terminal.console.print("The bundle's own graph is kept.", highlight=False)
 
 
 def _table(report: TuningReport) -> Table:

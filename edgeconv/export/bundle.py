@@ -16,6 +16,8 @@ from edgeconv.benchmarks.agent_archive import build_agent
 from edgeconv.bundles import AGENT_PATH, GOLDEN_PATH, bundle_entries
 from edgeconv.export.bundle_readme import bundle_readme
 from edgeconv.export.golden import GoldenArrays
+from edgeconv.export.mixed.report import MIXED_PATH, MixedReport
+from edgeconv.export.recipe import RECIPE_PATH, BundleRecipe
 from edgeconv.files import atomic_directory, atomic_write_bytes, sha256_bytes, sha256_file
 from edgeconv.manifest import MANIFEST_NAME, Artifact, FileEntry, Manifest
 from edgeconv.schema import to_json
@@ -45,6 +47,8 @@ def write_bundle(
     golden: GoldenArrays,
     supply: Supply = MappingProxyType({}),
     *,
+    recipe: BundleRecipe | None = None,
+    mixed: MixedReport | None = None,
     force: bool = False,
 ) -> Manifest:
     """Write the bundle `path` and return its completed manifest.
@@ -54,6 +58,9 @@ def write_bundle(
         sources: where each artefact's files lie now, by their path in the bundle.
         golden: arrays of `golden/cases.npz`, stacked over cases.
         supply: wheels, or a Python, for the device.
+        recipe: what was decided; None for a bundle that no export made.
+        mixed: what was left in float for a quality; None where none was asked for.
+        force: replace `path` where it exists.
 
     Raises:
         UsageError: `path` exists and `force` is false.
@@ -62,6 +69,8 @@ def write_bundle(
         GOLDEN_PATH: _npz(golden),
         AGENT_PATH: build_agent(),
         _README_PATH: bundle_readme(manifest, list(supply)).encode(),
+        **({} if recipe is None else {RECIPE_PATH: to_json(recipe).encode()}),
+        **({} if mixed is None else {MIXED_PATH: to_json(mixed).encode()}),
         **supply,
     }
     files = [_entry(name, contents) for name, contents in own_files.items()]

@@ -1,13 +1,13 @@
 """Statistics of every activation over the calibration data, collected in a stream.
 
 The fp32 graph runs in ONNX Runtime with the wanted tensors as outputs, one sample at a time; what is kept of a tensor
-is a few numbers, one for each channel, and a bounded histogram. Memory does not grow with the number of samples.
+is a few numbers, or one for each channel, and a bounded histogram. Memory does not grow with the number of samples.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 import numpy as np
 import onnx_ir as ir
@@ -17,34 +17,33 @@ from edgeconv.export.executor import Array, open_session
 from edgeconv.export.histogram import Histogram
 from edgeconv.graph import constant_value, describe
 
-__all__ = ["Statistics", "TensorStatistics", "check_sample", "collect_statistics", "with_outputs"]
+__all__ = [
+    "Statistics",
+    "TensorStatistics",
+    "check_sample",
+    "collect_channel_ranges",
+    "collect_statistics",
+    "with_outputs",
+]
 
 
 @dataclasses.dataclass
 class TensorStatistics:
-    """What is known of one activation after `count` values.
-
-    `channel_max_abs` is the largest magnitude in each channel (axis 1), None for tensors of rank below 2.
-    """
+    """What is known of one activation after `count` values."""
 
     low: float = float("inf")
     high: float = float("-inf")
     histogram: Histogram = dataclasses.field(default_factory=Histogram)
-    channel_max_abs: Array | None = None
 
     @property
     def count(self) -> int:
         """The number of values seen."""
         return self.histogram.total
 
-    def add(self, values: Array, low: Array, high: Array) -> None:
-        """Take in the finite float32 `values` of one sample, with the `low`est and `high`est value of each channel."""
-        self.low, self.high = min(self.low, float(low.min())), max(self.high, float(high.max()))
-        self.histogram.add(values, float(low.min()), float(high.max()))
-        if values.ndim > 1:
-            largest = np.maximum(np.abs(low), np.abs(high))
-            previous = self.channel_max_abs
-            self.channel_max_abs = largest if previous is None else np.maximum(previous, largest)
+    def add(self, values: Array, low: float, high: float) -> None:
+        """Take in the float32 `values` of one sample, between their finite extremes `low` and `high`."""
+        self.low, self.high = min(self.low, low), max(self.high, high)
+        self.histogram.add(values, low, high)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,14 +81,40 @@ def collect_statistics(
             finite (the sample's index, the tensor, its node and module path are named).
     """
     observed = _observed_values(model, tensors)
-    inner = {name: value for name, value in observed.items() if value.producer() is not None}
-    session = open_session(with_outputs(model, list(inner)), optimise=True)
     statistics = {name: TensorStatistics() for name in observed}
     count = 0
+    for index, name, array, low, high in _activations(model, samples, observed):
+        statistics[name].add(array, float(low.min()), float(high.max()))
+        count = index + 1
+    return Statistics(statistics, count)
+
+
+def collect_channel_ranges(
+    model: ir.Model, samples: Iterable[Mapping[str, Array]], *, tensors: Collection[str] | None = None
+) -> dict[str, Array]:
+    """The largest magnitude in each channel (axis 1) of the activations of rank 2 and more, by tensor name.
+
+    The arguments and errors are those of `collect_statistics`, which takes several times as long.
+    """
+    observed = _observed_values(model, tensors)
+    ranges: dict[str, Array] = {}
+    for _, name, array, low, high in _activations(model, samples, observed):
+        if array.ndim > 1:
+            largest = np.maximum(np.abs(low), np.abs(high))
+            ranges[name] = np.maximum(ranges[name], largest) if name in ranges else largest
+    return ranges
+
+
+def _activations(
+    model: ir.Model, samples: Iterable[Mapping[str, Array]], observed: Mapping[str, ir.Value]
+) -> Iterator[tuple[int, str, Array, Array, Array]]:
+    """(sample's index, tensor, its values, minimum and maximum of each channel) of what is not empty."""
+    inner = [name for name, value in observed.items() if value.producer() is not None]
+    session = open_session(with_outputs(model, inner), optimise=True)
+    index = -1
     for index, sample in enumerate(samples):
         feeds = check_sample(model, sample, index)
-        count += 1
-        arrays = dict(zip(inner, session.run(list(inner), feeds), strict=True)) if inner else {}
+        arrays = dict(zip(inner, session.run(inner, feeds), strict=True)) if inner else {}
         for name, value in observed.items():
             array = arrays.pop(name) if name in arrays else feeds[name]
             if array.size == 0:
@@ -97,10 +122,9 @@ def collect_statistics(
             low, high = _channel_extremes(array)
             if not (np.isfinite(low).all() and np.isfinite(high).all()):  # NaN survives minimum and maximum
                 raise _not_finite(value, index)
-            statistics[name].add(array, low, high)
-    if count == 0:
+            yield index, name, array, low, high
+    if index < 0:
         raise DataError("There is no calibration sample.", "Give at least one; four are enough.")
-    return Statistics(statistics, count)
 
 
 def check_sample(model: ir.Model, sample: Mapping[str, Array], index: int) -> dict[str, Array]:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from edgeconv.errors import EdgeconvError, ExportError
 from edgeconv.export.jobs import ConversionJob, ConversionKey, ConvertedFile, qdq_reference
+from edgeconv.export.proof import with_proof
 from edgeconv.files import atomic_write_bytes, sha256_file
 from edgeconv.manifest import Artifact, Failure, FileEntry
 from edgeconv.schema import from_dict, to_json
@@ -80,7 +81,7 @@ def main(argv: list[str]) -> int:
     """The child process: ``python -m edgeconv.export.conversion JOB.json RESULT.json``."""
     job = from_dict(ConversionJob, json.loads(Path(argv[0]).read_text(encoding="utf-8")))
     try:
-        result = to_json(run_job(job))
+        result = to_json(with_proof(run_job(job), job))
     except EdgeconvError as error:
         print(error, file=sys.stderr)
         return _FAILED

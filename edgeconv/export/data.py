@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeconv.errors import DataError, EdgeconvError, UsageError
+from edgeconv.export.array_files import StoredArray, open_npy, open_npz
 from edgeconv.manifest import Normalisation, Port
 from edgeconv.user_code import user_attribute
 
@@ -70,15 +72,21 @@ def split_source(source: SampleSource, golden: int) -> tuple[list[Sample], Sampl
 
     With fewer than four samples all of them serve both.
     """
-    head = source.take(golden * _GOLDEN_STRIDE)
-    if len(head) < _GOLDEN_STRIDE:
-        return head, source
-    kept = {i for i in range(len(head)) if i % _GOLDEN_STRIDE == _GOLDEN_STRIDE - 1}
+    few: list[Sample] = []
+    kept: dict[int, Sample] = {}
+    for index, sample in enumerate(itertools.islice(source, golden * _GOLDEN_STRIDE)):
+        if index < _GOLDEN_STRIDE - 1:
+            few.append(sample)
+        elif index % _GOLDEN_STRIDE == _GOLDEN_STRIDE - 1:
+            kept[index] = sample
+    if not kept:
+        return few, source
+    indices = frozenset(kept)
 
     def rest() -> Iterator[Sample]:
-        return (sample for i, sample in enumerate(source) if i not in kept)
+        return (sample for i, sample in enumerate(source) if i not in indices)
 
-    return [head[i] for i in sorted(kept)], SampleSource(source.description, rest)
+    return list(kept.values()), SampleSource(source.description, rest)
 
 
 def input_ports(
@@ -183,61 +191,47 @@ def _image_folder(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> Callable
     return images
 
 
-def _read_npy(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Array]:
+def _read_npy(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, StoredArray]:
     if len(shapes) != 1:
         raise DataError(f"{path}: a .npy holds one array, the model has inputs {', '.join(shapes)}.", "Use a .npz.")
-    return {next(iter(shapes)): _read_array(path)}
+    return {next(iter(shapes)): open_npy(path)}
 
 
-def _read_npz(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Array]:
-    archive = _read_array(path)
-    try:
-        arrays = {key: archive[key] for key in archive.files}
-    except (ValueError, OSError) as error:
-        raise DataError(f"{path} cannot be read: {error}.") from error
+def _read_npz(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, StoredArray]:
+    arrays = dict(open_npz(path))
     inputs = [key for key in arrays if key != TARGET_KEY]
     if len(shapes) == 1 and len(inputs) == 1:  # whatever the one array is called, it is the one input
         arrays[next(iter(shapes))] = arrays.pop(inputs[0])
     return arrays
 
 
-def _read_array(path: Path) -> Any:
-    try:
-        return np.load(path, allow_pickle=False, mmap_mode="r" if path.suffix == ".npy" else None)
-    except (ValueError, OSError, EOFError) as error:
-        raise DataError(f"{path} is no NumPy file that can be read: {error}.") from error
-
-
-_ARRAY_READERS: dict[str, Callable[[Path, Mapping[str, tuple[int, ...]]], dict[str, Array]]] = {
+_ARRAY_READERS: dict[str, Callable[[Path, Mapping[str, tuple[int, ...]]], dict[str, StoredArray]]] = {
     ".npy": _read_npy,
     ".npz": _read_npz,
 }
 
 
-def _slices(arrays: Mapping[str, Array], shapes: Mapping[str, tuple[int, ...]], spec: str) -> Iterator[Sample]:
-    batch = {name: shape[0] if shape else 1 for name, shape in shapes.items()}
-    stacked: dict[str, Array] = {}
-    for name, array in arrays.items():
-        shape = shapes.get(name)
-        if shape is not None and array.shape[1:] == shape:  # (samples, batch, ...)
-            stacked[name] = array
-        elif shape is not None and array.shape == shape[1:]:  # one sample without its batch axis
-            stacked[name] = array[None, None]
-        elif shape is not None and array.shape[1:] == shape[1:]:  # (samples * batch, ...)
-            whole = len(array) // batch[name]
-            stacked[name] = array[: whole * batch[name]].reshape(whole, *shape)
-        elif shape is not None:
+def _slices(arrays: Mapping[str, StoredArray], shapes: Mapping[str, tuple[int, ...]], spec: str) -> Iterator[Sample]:
+    pieces = {name: array.shape[1:] for name, array in arrays.items() if name == TARGET_KEY}
+    for name, shape in shapes.items():
+        if name in arrays and not _fits(arrays[name].shape, shape):
             raise DataError(
-                f"{spec}: the array for input {name!r} has shape {_x(array.shape)}, "
+                f"{spec}: the array for input {name!r} has shape {_x(arrays[name].shape)}, "
                 f"expected {_x(('N', *shape[1:]))} for the model's {_x(shape)}."
             )
-        else:
-            stacked[name] = array
-    lengths = {name: len(array) for name, array in stacked.items() if name in shapes or name == TARGET_KEY}
+        if name in arrays:
+            pieces[name] = shape
+    lengths = {name: math.prod(arrays[name].shape) // max(math.prod(piece), 1) for name, piece in pieces.items()}
     if len(set(lengths.values())) > 1:
         raise DataError(f"{spec}: arrays of different lengths: {lengths}.")
-    for index in range(next(iter(lengths.values()), 0)):
-        yield {name: np.ascontiguousarray(stacked[name][index]) for name in lengths}
+    names = list(pieces)
+    for sample in zip(*(arrays[name].pieces(pieces[name]) for name in names), strict=True):
+        yield dict(zip(names, sample, strict=True))
+
+
+def _fits(stored: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+    """Whether an array is samples stacked on a new axis or on the batch axis, or one sample without its batch axis."""
+    return shape in (stored, stored[1:]) or stored[1:] == shape[1:] or stored == shape[1:]
 
 
 def _function(spec: str, shapes: Mapping[str, tuple[int, ...]]) -> Callable[[], Iterator[Sample]]:

@@ -51,7 +51,7 @@ def describe_bundle(
         files=[],
         failures=list(failures),
         rewrites=graphs.rewrites,
-        tolerances=default_tolerances(),
+        tolerances=default_tolerances("approximated" if approximated else "exact"),
         metric=subject.metric,
         quantisation=_quantisation(graphs, artifacts),
         tools=_tool_versions(),

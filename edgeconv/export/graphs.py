@@ -3,106 +3,138 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from edgeconv.errors import ExportError
 from edgeconv.export.choices import Choices
-from edgeconv.export.data import Array
+from edgeconv.export.data import Array, Sample
+from edgeconv.export.fingerprint import CalibrationData, Fingerprint
 from edgeconv.export.golden import normalised
 from edgeconv.export.jobs import ASYMMETRIC
+from edgeconv.export.prepare import PreparedGraph, Stage, adapt_graph, compress_gates, prepare_graph
 from edgeconv.export.subject import Subject
 from edgeconv.manifest import AppliedRewrite, Port
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-    from edgeconv.export.quantize import Grid, QuantisationResult
+    from edgeconv.export.learn import LearnReport
+    from edgeconv.export.quantize import Grid, QuantisationResult, QuantisationScheme
+    from edgeconv.export.search import SearchReport
     from edgeconv.rewrite import RewriteReport
 
-__all__ = ["Graphs", "make_graphs"]
+__all__ = ["Graphs", "Improve", "calibration_samples", "make_graphs", "quantisation_scheme", "quantise_graph"]
 
 _PROBES = 2
-_EQUALISING_SAMPLES = 4  # channel ranges settle after four images
 _IDENTICAL_DB = 300.0
 NO_CALIBRATION = "int8 needs calibration data; give --calibration"
-
-Stage = Callable[[str], AbstractContextManager[None]]
 
 
 @dataclasses.dataclass(frozen=True)
 class Graphs:
-    """`int8` by quantisation scheme; `no_int8` says of each scheme that is not in it why."""
+    """`int8` by quantisation scheme; `no_int8` says of each scheme that is not in it why.
+
+    `choices` are those that it was made with, `search` is what was tried to find them; `learn` is what learning gained;
+    `calibration` is what was calibrated with, None without data.
+    """
 
     fp32: ir.Model
     int8: Mapping[str, QuantisationResult]
     no_int8: Mapping[str, str]
     rewrites: list[AppliedRewrite]
+    choices: Choices
+    calibration: CalibrationData | None
+    search: SearchReport | None = None
+    learn: LearnReport | None = None
+
+
+Improve = Callable[[PreparedGraph, Choices], tuple[Choices, "SearchReport | None"]]
+"""Choices that are better than the given ones, and what was tried to find them."""
 
 
 def make_graphs(
-    graph: ir.Model,
+    traced: ir.Model,
     subject: Subject,
     ports: Sequence[Port],
     schemes: Collection[str],
     stage: Stage,
     choices: Choices | None = None,
+    improve: Improve | None = None,
+    learn_seconds: float | None = None,
 ) -> Graphs:
-    """Rewrite, simplify, calibrate and quantise the traced `graph`, for each of `schemes` from the same statistics.
+    """Rewrite, simplify, calibrate and quantise the `traced` graph, for each of `schemes` from the same statistics.
+
+    Args:
+        traced: the graph as it was exported; it is used up.
+        subject: the model and its data.
+        ports: its inputs.
+        schemes: names of quantisation schemes.
+        stage: announces what begins.
+        choices: what to decide how; the defaults without them.
+        improve: finds better choices before anything is quantised for good.
+        learn_seconds: how long to learn about, instead of the steps that `choices` have.
 
     Raises:
         ExportError: the traced graph does not run, or the simplified one is not static.
+        UsageError: `choices` names a node that the graph does not have.
         DataError: a calibration sample, or an activation on it, is not finite.
     """
-    from edgeconv.export.simplify import simplify
-    from edgeconv.rewrite import default_rewrites, run_rewrites
-
-    choices = choices or Choices()
     probes = [normalised(sample, ports) for sample in subject.golden[:_PROBES]]
-    with stage("rewrite"):
-        reports = run_rewrites(graph, default_rewrites(), probes)
-    with stage("simplify"):
-        graph = simplify(graph)
+    prepared = prepare_graph(traced, probes, stage)
+    choices, search = choices or Choices(), None
+    if improve is not None:
+        with stage("search"):
+            choices, search = improve(prepared, choices)
     if subject.calibration is None:
-        return Graphs(graph, {}, dict.fromkeys(schemes, NO_CALIBRATION), _applied(reports))
+        no_int8 = dict.fromkeys(schemes, NO_CALIBRATION)
+        applied = _applied([*prepared.reports, *compress_gates(prepared.model, probes, choices)])
+        return Graphs(prepared.model, {}, no_int8, applied, choices, None, search)
     with stage("equalise"):
-        reports += _equalise(graph, subject, ports, probes, choices)
+        adapted = adapt_graph(prepared, lambda: calibration_samples(subject, ports), choices)
+    fingerprint = Fingerprint(subject.calibration.description, [port.name for port in ports])
     with stage("calibrate and quantise"):
-        int8, no_int8 = _quantise(graph, subject, ports, schemes, choices)
-    return Graphs(graph, int8, no_int8, _applied(reports))
+        int8, no_int8 = quantise_graph(adapted.model, subject, ports, schemes, choices, fingerprint)
+    applied = _applied([*prepared.reports, *adapted.reports])
+    made = Graphs(adapted.model, int8, no_int8, applied, choices, fingerprint.data(), search)
+    if learn_seconds is None and not choices.learn_steps:
+        return made
+    with stage("learn"):
+        return _learned(made, prepared, subject, ports, learn_seconds)
 
 
-def _equalise(
-    graph: ir.Model, subject: Subject, ports: Sequence[Port], probes: list[dict[str, Array]], choices: Choices
-) -> list[RewriteReport]:
-    from edgeconv.export.calibrate import collect_statistics
-    from edgeconv.export.moments import collect_moments
-    from edgeconv.rewrite import BalanceBottlenecks, EqualiseBottlenecks, EqualiseChannels, run_rewrites
+def _learned(
+    graphs: Graphs, prepared: PreparedGraph, subject: Subject, ports: Sequence[Port], seconds: float | None
+) -> Graphs:
+    """`graphs` with what was learned, where it was kept; `choices` then have the steps."""
+    from edgeconv.export.learn.learn import Amount, learn
 
-    def few() -> Iterator[dict[str, Array]]:
-        return itertools.islice(_samples(subject, ports), _EQUALISING_SAMPLES)
-
-    reports = run_rewrites(graph, [BalanceBottlenecks(collect_moments(graph, few()))], probes)
-    strength = choices.equalisation
-    for rewrite in (EqualiseBottlenecks, lambda ranges: EqualiseChannels(ranges, strength)):
-        tensors = collect_statistics(graph, few()).tensors  # each needs the ranges that the one before left
-        ranges = {n: t.channel_max_abs for n, t in tensors.items() if t.channel_max_abs is not None}
-        reports += run_rewrites(graph, [rewrite(ranges)], probes)
-    return reports
+    closed = graphs.int8.get(ASYMMETRIC)
+    if closed is None or subject.calibration is None:
+        return graphs
+    choices = graphs.choices
+    amount = Amount(choices.learn_steps) if seconds is None else Amount(seconds=seconds)
+    result, report = learn(prepared.model, closed, ports, subject.calibration, amount, choices.float_nodes)
+    choices = dataclasses.replace(choices, learn_steps=report.steps if report.accepted else 0)
+    return dataclasses.replace(graphs, int8={**graphs.int8, ASYMMETRIC: result}, choices=choices, learn=report)
 
 
-def _quantise(
-    graph: ir.Model, subject: Subject, ports: Sequence[Port], schemes: Collection[str], choices: Choices
+def quantise_graph(
+    graph: ir.Model,
+    subject: Subject,
+    ports: Sequence[Port],
+    schemes: Collection[str],
+    choices: Choices,
+    fingerprint: Fingerprint,
 ) -> tuple[dict[str, QuantisationResult], dict[str, str]]:
-    from edgeconv.export.calibrate import collect_statistics
-    from edgeconv.export.quantize import QuantisationScheme, observed_tensors, quantize
+    """The Q/DQ graph of the fp32 `graph` in each scheme, and why one could not be made.
 
-    grids = _image_grids(ports)
-    made = {name: QuantisationScheme(name, choices.ranges) for name in schemes}
-    if ASYMMETRIC in made:
-        made[ASYMMETRIC] = dataclasses.replace(made[ASYMMETRIC], input_grid=grids, float_nodes=choices.float_nodes)
+    The calibration samples pass through `fingerprint`. The same arguments give the same bytes.
+    """
+    from edgeconv.export.calibrate import collect_statistics
+    from edgeconv.export.quantize import observed_tensors, quantize
+
+    made = {name: quantisation_scheme(name, ports, choices) for name in schemes}
     observed = dict.fromkeys(
         tensor
         for scheme in made.values()
@@ -111,20 +143,34 @@ def _quantise(
     int8: dict[str, QuantisationResult] = {}
     no_int8: dict[str, str] = {}
     try:
-        statistics = collect_statistics(graph, _samples(subject, ports), tensors=observed)
+        samples = calibration_samples(subject, ports, fingerprint.through)
+        statistics = collect_statistics(graph, samples, tensors=observed)
     except ExportError as error:
         return int8, dict.fromkeys(schemes, str(error))
     for name, scheme in made.items():
         try:
-            int8[name] = quantize(graph, statistics, _samples(subject, ports), scheme=scheme)
+            int8[name] = quantize(graph, statistics, calibration_samples(subject, ports), scheme=scheme)
         except ExportError as error:
             no_int8[name] = str(error)
     return int8, no_int8
 
 
-def _samples(subject: Subject, ports: Sequence[Port]) -> Iterator[dict[str, Array]]:
+def quantisation_scheme(name: str, ports: Sequence[Port], choices: Choices) -> QuantisationScheme:
+    """How the scheme `name` quantises: symmetric activations have neither grids of their own nor float operators."""
+    from edgeconv.export.quantize import QuantisationScheme
+
+    scheme = QuantisationScheme(name, choices.ranges, tensor_ranges=choices.tensor_ranges)
+    if name != ASYMMETRIC:
+        return scheme
+    return dataclasses.replace(scheme, input_grid=_image_grids(ports), float_nodes=choices.float_nodes)
+
+
+def calibration_samples(
+    subject: Subject, ports: Sequence[Port], through: Callable[[Iterable[Sample]], Iterable[Sample]] = iter
+) -> Iterator[dict[str, Array]]:
+    """The normalised calibration samples; raw, they pass `through`."""
     if subject.calibration is not None:
-        for sample in subject.calibration:
+        for sample in through(subject.calibration):
             yield normalised(sample, ports)
 
 

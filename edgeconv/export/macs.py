@@ -13,7 +13,10 @@ __all__ = ["count_macs", "count_weights"]
 
 
 def count_macs(node: ir.Node) -> int:
-    """Multiply-accumulates of one convolution or matrix product; 0 for every other operator."""
+    """Multiply-accumulates of one convolution or matrix product; 0 for every other operator.
+
+    A product of two constants, such as the factors of a gate map, is computed when the file is loaded: 0, too.
+    """
     counter = _COUNTERS.get(node.op_type)
     return counter(node) if counter else 0
 
@@ -41,9 +44,19 @@ def _transposed(node: ir.Node) -> int:
 
 
 def _product(node: ir.Node) -> int:
+    if all(map(_is_stored, node.inputs[:2])):
+        return 0
     left, output = _shape(node.inputs[0]), _shape(node.outputs[0])
     transposed = node.op_type == "Gemm" and bool(node.attributes.get_int("transA", 0))
     return math.prod(output) * (left[-2] if transposed else left[-1])
+
+
+def _is_stored(value: ir.Value | None) -> bool:
+    """Whether it is a constant, or one that is stored in another type."""
+    producer = value.producer() if value is not None else None
+    if producer is not None and producer.op_type == "Cast":
+        value = producer.inputs[0]
+    return constant_value(value) is not None
 
 
 _COUNTERS: dict[str, Callable[[ir.Node], int]] = {

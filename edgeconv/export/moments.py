@@ -11,16 +11,23 @@ from edgeconv.export.calibrate import with_outputs
 from edgeconv.export.executor import Array, open_session
 from edgeconv.rewrite.equalise_bottlenecks import bottleneck
 
-__all__ = ["collect_moments"]
+__all__ = ["bottleneck_names", "collect_moments"]
 
 
-def collect_moments(model: ir.Model, samples: Iterable[Mapping[str, Array]]) -> dict[str, Array]:
-    """The channels x channels centred second moments of every bottleneck (axis 1), by value name, in fp64.
-
-    Memory does not grow with the number of samples.
-    """
+def bottleneck_names(model: ir.Model) -> list[str]:
+    """The tensors between two convolutions with nothing else between them."""
     values = [value for node in model.graph for value in node.outputs if bottleneck(value) is not None]
-    names = [str(value.name) for value in values]
+    return [str(value.name) for value in values]
+
+
+def collect_moments(
+    model: ir.Model, samples: Iterable[Mapping[str, Array]], *, centred: bool = True
+) -> dict[str, Array]:
+    """The channels x channels second moments of every bottleneck (axis 1), by value name, in fp64.
+
+    Memory does not grow with the number of samples. They are about the mean, or about zero when not `centred`.
+    """
+    names = bottleneck_names(model)
     if not names:
         return {}
     session = open_session(with_outputs(model, names), optimise=True)
@@ -35,5 +42,8 @@ def collect_moments(model: ir.Model, samples: Iterable[Mapping[str, Array]]) -> 
             sums[name] += channels.sum(axis=1)
             products[name] += channels @ channels.T
             positions[name] += channels.shape[1]
+    about_zero = {name: products[name] / max(positions[name], 1) for name in names}
+    if not centred:
+        return about_zero
     means = {name: sums[name] / max(positions[name], 1) for name in names}
-    return {n: products[n] / max(positions[n], 1) - np.outer(means[n], means[n]) for n in names}
+    return {name: about_zero[name] - np.outer(means[name], means[name]) for name in names}

@@ -15,11 +15,15 @@ __all__ = ["convert", "tensor_specs"]
 
 def convert(job: ConversionJob) -> ConvertedFile:
     """Write `model.<precision>.onnx`."""
+    from edgeconv.export.constant_expressions import spell_out_quantisers
+    from edgeconv.export.float_guards import guard_float_operators
     from edgeconv.export.twins import to_uint8
 
     model = ir.load(job.source)
     if job.precision == "int8" and job.activations == "uint8":
         model = to_uint8(model)
+    guard_float_operators(model)
+    spell_out_quantisers(model)
     path = Path(job.directory) / f"model.{job.precision}.onnx"
     ir.save(model, path)
     inputs, outputs = tensor_specs(model)

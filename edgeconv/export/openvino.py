@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy.typing as npt
 
 from edgeconv.errors import ExportError
+from edgeconv.export.constant_expressions import expression_constants, spell_out_quantisers
 from edgeconv.export.jobs import ConversionJob, ConvertedFile
 from edgeconv.export.requantisers import drop_requantisers
 from edgeconv.graph import load_graph, save_graph
 from edgeconv.manifest import TensorSpec
 from edgeconv.runtimes.openvino import import_openvino
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
 
 __all__ = ["convert"]
 
@@ -28,11 +35,14 @@ def convert(job: ConversionJob) -> ConvertedFile:
     graph = load_graph(Path(job.source))
     # else OpenVINO joins the quantisers around a Concat into one behind it: the convolutions before it write float
     drop_requantisers(graph)
+    spell_out_quantisers(graph)
+    stored = _open_constants(graph)
     with tempfile.TemporaryDirectory(prefix="edgeconv-openvino-") as temporary:
         source = Path(temporary) / "source.onnx"
         save_graph(graph, source)
         try:
             model = openvino.convert_model(source)
+            _close_constants(model, stored, openvino)
             openvino.save_model(model, path, compress_to_fp16=job.precision == "fp16")
         except RuntimeError as error:
             raise ExportError(f"OpenVINO cannot convert the model: {str(error).strip().splitlines()[-1]}") from error
@@ -43,6 +53,25 @@ def convert(job: ConversionJob) -> ConvertedFile:
         [f"{stem}.bin"],
         {"transposes": str(sum(node.get_type_name() == "Transpose" for node in model.get_ops()))},
     )
+
+
+def _open_constants(graph: ir.Model) -> dict[str, npt.NDArray[Any]]:
+    """Make inputs of what constant expressions are computed from, else the conversion writes down their results."""
+    stored = {}
+    for value, array in expression_constants(graph.graph).items():
+        stored[str(value.name)] = array
+        del graph.graph.initializers[str(value.name)]
+        value.const_value = None
+        graph.graph.inputs.append(value)
+    return stored
+
+
+def _close_constants(model: Any, stored: Mapping[str, npt.NDArray[Any]], openvino: Any) -> None:
+    """The inverse of `_open_constants`, on OpenVINO's model."""
+    for name, array in stored.items():
+        parameter = next(p for p in model.get_parameters() if name in p.output(0).get_names())
+        parameter.output(0).replace(openvino.op.Constant(array).output(0))
+        model.remove_parameter(parameter)
 
 
 def _spec(port: Any) -> TensorSpec:

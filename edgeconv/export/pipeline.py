@@ -14,14 +14,21 @@ from edgeconv.errors import ExportError, UsageError
 from edgeconv.export.bundle import Supply, pack_bundle, place_artifact, write_bundle
 from edgeconv.export.conversion import CONVERTERS, convert_all
 from edgeconv.export.data import Array, input_ports
+from edgeconv.export.decide import improvement, start_choices
 from edgeconv.export.describe import describe_bundle
+from edgeconv.export.gate_prices import GatePrices, with_gate_prices
 from edgeconv.export.golden import GoldenArrays, Reference, golden_arrays
 from edgeconv.export.graphs import Graphs, make_graphs
 from edgeconv.export.jobs import ASYMMETRIC, ConversionJob, ConversionKey, qdq_reference
+from edgeconv.export.mixed.report import MixedReport
+from edgeconv.export.mixed.target import QualityTarget, make_target
 from edgeconv.export.options import BuiltBundle, ExportOptions, ExportResult
+from edgeconv.export.proof import check_share, demand_int8
+from edgeconv.export.rank_dial import RankDial, with_ranks
+from edgeconv.export.recipe import make_recipe
 from edgeconv.export.subject import Subject, load_subject
 from edgeconv.files import refuse_existing
-from edgeconv.manifest import Artifact, Failure, Manifest
+from edgeconv.manifest import Artifact, Failure, Manifest, Port
 from edgeconv.parity.metrics import get_metric
 
 __all__ = ["Progress", "build_bundle"]
@@ -43,6 +50,10 @@ def build_bundle(options: ExportOptions, progress: Progress = lambda stage: None
     """
     stage = _Stages(progress)
     profiles = _profiles(options)
+    choices = start_choices(options)
+    target = make_target(options.min_sqnr_db, options.max_drop)
+    multiple = max(profile.channel_multiple for profile in profiles)
+    dial = RankDial(options.rank_energy, options.macs_budget, multiple)
     with stage("load"):
         subject = load_subject(options)
         name = _UNSAFE.sub("-", options.name or subject.name).strip("-.") or "model"
@@ -50,13 +61,21 @@ def build_bundle(options: ExportOptions, progress: Progress = lambda stage: None
         for path in paths.values():
             refuse_existing(path, options.force)
         ports = input_ports(subject.golden, subject.shapes, options.mean, options.std)
+        improve = with_ranks(dial, subject, ports, improvement(options, subject, ports, progress))
+        if target is not None:
+            target.check(subject.golden, subject.calibration is not None)
     supplies: dict[str, Supply] = {}
     if options.with_wheels:  # before the long work begins: what cannot be had is known at once
         with stage("wheels"):
             supplies = {profile.name: _supply(profile, options, progress) for profile in profiles}
     with stage("trace"):
         traced = subject.trace()
-    graphs = make_graphs(traced, subject, ports, _schemes(profiles, options), stage)
+    schemes = _schemes(profiles, options)
+    graphs = make_graphs(traced, subject, ports, schemes, stage, choices, improve, options.learn_seconds)
+    mixed: MixedReport | None = None
+    if target is not None:
+        with stage("mixed precision"):
+            graphs, mixed = _rescue(graphs, subject, ports, target, profiles, options, progress)
     with stage("golden cases"):
         golden = golden_arrays(subject.golden, ports, _references(subject, graphs))
     bundles = []
@@ -64,17 +83,23 @@ def build_bundle(options: ExportOptions, progress: Progress = lambda stage: None
         models = Path(temporary)
         with stage("convert"):
             outcomes = _convert(profiles, options, graphs, models, progress)
+            demand_int8([made for made in outcomes.values() if isinstance(made, Artifact)], options.min_int8_share)
         with stage("bundle"):
+            gates = GatePrices(graphs.fp32.graph, graphs.choices.gate_rank)
             for profile in profiles:
                 artifacts, sources, failures = _sorted_out(profile, options, outcomes, models)
+                artifacts = with_gate_prices(artifacts, gates)
                 path = paths[profile.name]
                 cases = _cases(golden, graphs, artifacts)
                 manifest = describe_bundle(path.name, profile, subject, ports, graphs, cases, artifacts, failures)
                 supply = supplies.get(profile.name, {})
-                manifest = write_bundle(path, manifest, sources, cases, supply, force=options.force)
+                recipe = make_recipe(manifest, graphs)
+                manifest = write_bundle(
+                    path, manifest, sources, cases, supply, recipe=recipe, mixed=mixed, force=options.force
+                )
                 packed = pack_bundle(path, manifest) if options.pack else None
                 bundles.append(_built(path, manifest, packed))
-    return ExportResult(bundles, stage.times_ns)
+    return ExportResult(bundles, stage.times_ns, graphs.search, mixed, graphs.learn)
 
 
 class _Stages:
@@ -101,6 +126,7 @@ def _profiles(options: ExportOptions) -> list[DeviceProfile]:
             raise UsageError(f"No runtime is called {runtime!r}.", f"There are: {', '.join(CONVERTERS)}.")
     if options.metric is not None:
         get_metric(options.metric)
+    check_share(options.min_int8_share)
     return list({profile.name: profile for profile in map(load_profile, options.devices)}.values())
 
 
@@ -108,6 +134,25 @@ def _supply(profile: DeviceProfile, options: ExportOptions, progress: Progress) 
     from edgeconv.export.wheels import make_supply
 
     return make_supply(profile, list(dict.fromkeys(key.runtime for key in _wanted(profile, options))), progress)
+
+
+def _rescue(
+    graphs: Graphs,
+    subject: Subject,
+    ports: Sequence[Port],
+    target: QualityTarget,
+    profiles: Sequence[DeviceProfile],
+    options: ExportOptions,
+    progress: Progress,
+) -> tuple[Graphs, MixedReport]:
+    """Leave operators in float until the target is met, priced in the runtimes whose int8 artefacts are wanted."""
+    from edgeconv.export.mixed.rescue import rescue_operators
+
+    keys = [key for profile in profiles for key in _wanted(profile, options)]
+    runtimes = list(dict.fromkeys(k.runtime for k in keys if k.precision == _INT8 and k.scheme == ASYMMETRIC))
+    return rescue_operators(
+        graphs, subject, ports, target, runtimes, lambda words: progress(f"mixed precision: {words}")
+    )
 
 
 def _references(subject: Subject, graphs: Graphs) -> dict[str, Reference]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from edgeconv.models.loading import LoadedModel
     from edgeconv.training.tasks import Task
 
-__all__ = ["Subject", "load_subject"]
+__all__ = ["Subject", "load_subject", "task_calibration"]
 
 _SYNTHETIC_SEED = 20240301
 _TASK_CALIBRATION_COUNT = 16
@@ -68,6 +68,8 @@ def load_subject(options: ExportOptions) -> Subject:
     from edgeconv.models.loading import load_model
 
     loaded = load_model(options.model, options.weights)
+    if options.nmf_iterations is not None:
+        loaded = _with_iterations(loaded, options.nmf_iterations)
     handle = _module(loaded, options) if loaded.onnx_path is None else _onnx(loaded, options)
     golden, calibration, metric = _data(loaded, handle.shapes, options)
     return Subject(
@@ -82,6 +84,18 @@ def load_subject(options: ExportOptions) -> Subject:
         handle.trace,
         handle.run,
     )
+
+
+def _with_iterations(loaded: LoadedModel, iterations: int) -> LoadedModel:
+    from edgeconv.models.factorizer import set_iterations
+
+    if loaded.module is None:
+        raise UsageError(
+            f"{loaded.source} is traced already: the iterations of its NMF layers are fixed.",
+            "Export from the code of the model, or leave --nmf-iterations out.",
+        )
+    set_iterations(loaded.module, iterations)
+    return dataclasses.replace(loaded, source=f"{loaded.source}, {iterations} NMF iterations")
 
 
 def _module(loaded: LoadedModel, options: ExportOptions) -> _Handle:
@@ -153,7 +167,7 @@ def _data(
     if options.calibration is not None:
         calibration = open_source(options.calibration, shapes)
     elif loaded.task is not None:
-        calibration = _task_calibration(loaded.task, shapes)
+        calibration = task_calibration(loaded.task, shapes)
     if calibration is not None:
         calibration = _first(calibration, options.calibration_count)
     if options.evaluation is not None:
@@ -171,7 +185,12 @@ def _data(
     return samples, None, None
 
 
-def _task_calibration(task: Task, shapes: Mapping[str, tuple[int, ...]]) -> SampleSource:
+def task_calibration(task: Task, shapes: Mapping[str, tuple[int, ...]]) -> SampleSource:
+    """The calibration samples that an export takes of a built-in task.
+
+    Raises:
+        UsageError: the model's input has another shape than the task's images.
+    """
     name = _task_input(task, shapes)
 
     def samples() -> Iterator[Sample]:

@@ -80,7 +80,7 @@ class NMF(nn.Module):
         """The approximation ``U V^T``.
 
         Raises:
-            UsageError: outside of tracing, a value is negative or the last two sizes are not M x N.
+            UsageError: outside of tracing, a value is negative or NaN, or the last two sizes are not M x N.
         """
         u, v = self.factors(x)
         return u @ v.transpose(-1, -2)
@@ -105,8 +105,8 @@ class NMF(nn.Module):
         expected = (len(self.u0), len(self.v0))
         if tuple(x.shape[-2:]) != expected:
             raise UsageError(f"NMF: matrices of {expected[0]} x {expected[1]} were expected, found {list(x.shape)}.")
-        if bool((x < 0).any()):
-            raise UsageError("NMF: the matrix has negative values.", "Put a ReLU in front of it.")
+        if not x.is_meta and not bool((x >= 0).all()):  # which is false of NaN, too
+            raise UsageError("NMF: the matrix has values that are negative or NaN.", "Put a ReLU in front of it.")
 
 
 def _hals(x: Tensor, u: Tensor, v: Tensor, epsilon: float) -> Tensor:

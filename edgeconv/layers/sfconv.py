@@ -130,8 +130,11 @@ class SFConv2d(nn.Module):
         """The best layer of this rank for a dense one: truncated SVD of the unfolded kernel, halves of equal norm.
 
         Raises:
-            UsageError: `conv` is grouped or pads with something else than zeros, or the rank is out of range.
+            UsageError: `conv` is grouped or pads with something else than zeros, its weights are not finite, or the
+                rank is out of range.
         """
+        if not bool(torch.isfinite(conv.weight).all()):
+            raise UsageError("SFConv2d.from_conv: the kernel has weights that are not finite.", "Check the checkpoint.")
         u, s, vh = torch.linalg.svd(unfold_kernel(conv.weight.detach().double()), full_matrices=False)
         root = s[:rank].sqrt() if rank > 0 else s[:0]
         return cls.from_factors(conv, u[:, :rank] * root, root[:, None] * vh[:rank], rank=rank)

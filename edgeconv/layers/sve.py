@@ -70,10 +70,12 @@ def spectrum_kl(
         floor: the smallest p inside the logarithm.
 
     Raises:
-        UsageError: the matrix is not two-dimensional, or an option is out of its range.
+        UsageError: the matrix is not two-dimensional or not finite, or an option is out of its range.
     """
     if matrix.ndim != 2 or not matrix.numel():
         raise UsageError(f"spectrum_kl: expected a matrix, found the shape {tuple(matrix.shape)}.")
+    if not bool(torch.isfinite(matrix).all()):
+        raise UsageError("spectrum_kl: the factor has values that are not finite.", "Lower the learning rate.")
     if normaliser not in _NORMALISERS:
         raise UsageError(f"spectrum_kl: normaliser must be one of {', '.join(_NORMALISERS)}, found {normaliser!r}.")
     if direction not in _DIRECTIONS:

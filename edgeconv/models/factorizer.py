@@ -16,7 +16,7 @@ from edgeconv.layers.matricise import Matricise
 from edgeconv.layers.nmf import MIN_EPSILON, NMF
 from edgeconv.models.registry import register
 
-__all__ = ["ChannelNorm", "FactMixer", "Factorizer", "FactorizerBlock", "nmf_layers"]
+__all__ = ["ChannelNorm", "FactMixer", "Factorizer", "FactorizerBlock", "nmf_layers", "set_iterations"]
 
 _CONV = {2: nn.Conv2d, 3: nn.Conv3d}
 _CONV_TRANSPOSE = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
@@ -40,7 +40,7 @@ class ChannelNorm(nn.Module):
 
 
 class FactMixer(nn.Module):
-    """1x1, windows as matrices, ReLU, factorisation, back, 1x1.
+    """1x1, ReLU, windows as matrices, factorisation, back, 1x1.
 
     Args:
         channels: C in and out.
@@ -91,12 +91,15 @@ class FactMixer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, *size) to the same shape."""
-        matrices = torch.relu(self.matricise(self.in_proj(x)))
-        return self.out_proj(self.matricise.inverse(self.nmf(matrices)))  # type: ignore[no-any-return]
+        return self.out_proj(self.matricise.inverse(self.nmf(self._matrices(x))))  # type: ignore[no-any-return]
 
     def components(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Of every window: U (…, windows, d, R) over channels of a head, V (…, windows, positions, R) over pixels."""
-        return self.nmf.factors(torch.relu(self.matricise(self.in_proj(x))))
+        return self.nmf.factors(self._matrices(x))
+
+    def _matrices(self, x: Tensor) -> Tensor:
+        features = torch.relu(self.in_proj(x))  # right behind the 1x1, not the reshaping: the two are one int8 kernel
+        return self.matricise(features)  # type: ignore[no-any-return]
 
 
 class FactorizerBlock(nn.Module):
@@ -216,5 +219,22 @@ class Factorizer(nn.Module):
 
 
 def nmf_layers(model: nn.Module) -> dict[str, NMF]:
-    """The factorisations of a model by module path; their `iterations` may be changed before export, as a dial."""
+    """The factorisations of a model by module path."""
     return {name: module for name, module in model.named_modules() if isinstance(module, NMF)}
+
+
+def set_iterations(model: nn.Module, iterations: int) -> None:
+    """Let every factorisation of a trained model take so many iterations: fewer are faster and a little less exact.
+
+    Raises:
+        UsageError: fewer than one, or the model has no factorisation.
+    """
+    layers = nmf_layers(model)
+    if iterations < 1:
+        raise UsageError(f"{iterations} NMF iterations: expected at least 1.")
+    if not layers:
+        raise UsageError(
+            f"{type(model).__name__} has no NMF layer whose iterations could be set.", "Leave --nmf-iterations out."
+        )
+    for layer in layers.values():
+        layer.iterations = iterations

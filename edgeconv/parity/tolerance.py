@@ -42,13 +42,28 @@ _DEFAULTS = (
     ),
 )
 
+_APPROXIMATED_MIN_DB = 28.0
+
 _BOUNDS = tuple(field.name for field in dataclasses.fields(Tolerance) if field.name != "precision")
 _FORM = "Write PRECISION.BOUND=VALUE, like int8.total_min_sqnr_db=28, or =none to leave it unjudged."
 
 
-def default_tolerances() -> list[Tolerance]:
-    """One for each precision."""
-    return list(_DEFAULTS)
+def default_tolerances(equivalence: str = "exact") -> list[Tolerance]:
+    """One for each precision.
+
+    Where the graph only approximates the model ("approximated": a smaller rank, gates in fewer bytes), that it is near
+    PyTorch is judged as an int8 graph is; how near a runtime keeps to the graph, as ever.
+    """
+    if equivalence == "exact":
+        return list(_DEFAULTS)
+    return [
+        dataclasses.replace(
+            tolerance,
+            export_min_sqnr_db=_APPROXIMATED_MIN_DB,
+            total_min_sqnr_db=None if tolerance.total_min_sqnr_db is None else _APPROXIMATED_MIN_DB,
+        )
+        for tolerance in _DEFAULTS
+    ]
 
 
 def override_tolerances(tolerances: Iterable[Tolerance], overrides: Sequence[str]) -> list[Tolerance]:

@@ -35,26 +35,27 @@ def latency() -> list[Row]:
 def _ratio(dense: nn.Module, pair: nn.Module, x: torch.Tensor) -> float:
     """Median time of `dense` over that of `pair`, interleaved."""
     sessions = [_session(module, x) for module in (dense, pair)]
-    feeds = {sessions[0].get_inputs()[0].name: x.numpy()}
+    feeds = [{session.get_inputs()[0].name: x.numpy()} for session in sessions]
     times: list[list[int]] = [[], []]
     for repeat in range(_REPEATS + 3):
         for index, session in enumerate(sessions):
             start = time.perf_counter_ns()
-            session.run(None, feeds)
+            session.run(None, feeds[index])
             if repeat >= 3:
                 times[index].append(time.perf_counter_ns() - start)
     return float(np.median(times[0]) / np.median(times[1]))
 
 
 def _session(module: nn.Module, x: torch.Tensor):  # type: ignore[no-untyped-def]
-    from edgeconv.export.onnx import to_onnx
+    from edgeconv.export.onnx import forward_parameters, to_onnx
     from edgeconv.graph import to_bytes
     from edgeconv.runtimes.onnxruntime import import_onnxruntime
 
     ort = import_onnxruntime()
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
-    return ort.InferenceSession(to_bytes(to_onnx(module, {"x": x})), options, providers=["CPUExecutionProvider"])
+    (name,) = forward_parameters(module)
+    return ort.InferenceSession(to_bytes(to_onnx(module, {name: x})), options, providers=["CPUExecutionProvider"])
 
 
 @register("factorizer-iterations", "Factorizer: a trained one is sped up by fewer iterations, with little loss")

@@ -5,12 +5,14 @@ from __future__ import annotations
 from edgeconv.rewrite._pass import Equivalence, Rewrite, RewriteReport, RewriteResult, run_rewrites
 from edgeconv.rewrite.balance_bottlenecks import BalanceBottlenecks
 from edgeconv.rewrite.clip_from_min_max import ClipFromMinMax
+from edgeconv.rewrite.compress_gates import CompressGates
 from edgeconv.rewrite.equalise_bottlenecks import EqualiseBottlenecks
 from edgeconv.rewrite.equalise_channels import EqualiseChannels
 from edgeconv.rewrite.fold_batchnorm import FoldBatchNorm
 from edgeconv.rewrite.fold_constants import FoldConstants
 from edgeconv.rewrite.fuse_pointwise import FusePointwise
-from edgeconv.rewrite.merge_stem_pair import MergeStemPair
+from edgeconv.rewrite.merge_pairs import MergePairs, Pair, factor_pairs
+from edgeconv.rewrite.multiply_by_reciprocal import MultiplyByReciprocal
 from edgeconv.rewrite.normalise_gates import NormaliseGates
 from edgeconv.rewrite.prune_gate_channels import PruneGateChannels
 from edgeconv.rewrite.split_sequences import SplitSequences
@@ -19,14 +21,17 @@ from edgeconv.rewrite.transposed_conv_to_depth_to_space import TransposedConvToD
 __all__ = [
     "BalanceBottlenecks",
     "ClipFromMinMax",
+    "CompressGates",
     "EqualiseBottlenecks",
     "EqualiseChannels",
     "Equivalence",
     "FoldBatchNorm",
     "FoldConstants",
     "FusePointwise",
-    "MergeStemPair",
+    "MergePairs",
+    "MultiplyByReciprocal",
     "NormaliseGates",
+    "Pair",
     "PruneGateChannels",
     "Rewrite",
     "RewriteReport",
@@ -34,6 +39,7 @@ __all__ = [
     "SplitSequences",
     "TransposedConvToDepthToSpace",
     "default_rewrites",
+    "factor_pairs",
     "run_rewrites",
 ]
 
@@ -44,10 +50,11 @@ def default_rewrites() -> tuple[Rewrite, ...]:
         FoldConstants(),
         SplitSequences(),
         ClipFromMinMax(),
+        MultiplyByReciprocal(),
         FoldBatchNorm(),
         NormaliseGates(),
         PruneGateChannels(),
         TransposedConvToDepthToSpace(),
         FusePointwise(),
-        MergeStemPair(),
+        MergePairs(),
     )

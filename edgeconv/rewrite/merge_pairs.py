@@ -1,71 +1,137 @@
-"""Merge a pair of one-dimensional convolutions that reads few channels into one dense convolution."""
+"""Merge a pair of convolutions with nothing between them into one dense convolution."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from collections.abc import Collection, Iterator
 
 import numpy as np
 import onnx_ir as ir
 
+from edgeconv.errors import UsageError
 from edgeconv.graph import only_reader, static_shape
 from edgeconv.rewrite._edit import AffineLayer, Array, ints
 from edgeconv.rewrite._pass import Equivalence, RewriteResult
 
-__all__ = ["MergeStemPair"]
+__all__ = ["MergePairs", "Pair", "factor_pairs"]
+
+_MAX_STEM_CHANNELS = 4
+_MAX_STEM_TAPS = 36
 
 
-class MergeStemPair:
-    """A 1xkW convolution and a kHx1 one, in either order, with nothing between them become one of kHxkW.
+@dataclasses.dataclass(frozen=True)
+class Pair:
+    """Two convolutions that have the same result as one; `geometry` holds the attributes of that one."""
 
-    A stem's bottleneck has one or two channels, and rounding them to 8 bits costs more than any other tensor of the
-    network. Exact only when the first convolution has no bias: the second one pads with zeros.
+    first: AffineLayer
+    second: AffineLayer
+    geometry: dict[str, tuple[int, ...]]
+
+    @property
+    def name(self) -> str:
+        """The second convolution's node name, which the merged one keeps."""
+        return str(self.second.node.name)
+
+    @property
+    def is_stem(self) -> bool:
+        """Whether it reads few channels, and dense takes no more time than factored.
+
+        Up to 36 taps (input channels times kernel positions; four channels of 3x3) a merged stem takes 0.4 to 0.85 of
+        the pair's time in int8 and at most 1.4 of it in float32 (ONNX Runtime, 256x256, one thread), whatever the
+        ratio of multiplications: writing the output takes the time.
+        """
+        taps = self.first.weight.shape[1] * math.prod(_kernel(self))
+        both_filter = all(set(layer.weight.shape[2:]) != {1} for layer in (self.first, self.second))
+        return both_filter and self.first.in_channels <= _MAX_STEM_CHANNELS and taps <= _MAX_STEM_TAPS
+
+    @property
+    def pixels(self) -> int:
+        """Pixels of the pair's output."""
+        return _pixels(self.second)
+
+    @property
+    def macs(self) -> int:
+        """Multiplications of the two convolutions."""
+        return sum(_pixels(layer) * layer.weight.size for layer in (self.first, self.second))
+
+    @property
+    def merged_macs(self) -> int:
+        """Multiplications of the merged convolution."""
+        return _pixels(self.second) * self.second.out_channels * self.first.in_channels * math.prod(_kernel(self))
+
+
+def factor_pairs(graph: ir.Graph) -> Iterator[Pair]:
+    """The pairs of `graph` that one convolution can stand for exactly, in graph order.
+
+    Along each axis one of the two does nothing: kernel 1, stride 1, no padding. The first one has no bias, because the
+    second one pads with zeros.
+    """
+    for node in graph:
+        first = AffineLayer.read(node)
+        reader = only_reader(node.outputs[0]) if node.outputs else None
+        second = AffineLayer.read(reader) if reader is not None else None
+        if first is None or second is None or first.bias.any():
+            continue
+        geometry = _combined_geometry(first, second)
+        if geometry is not None:
+            yield Pair(first, second, geometry)
+
+
+class MergePairs:
+    """A 1xkW convolution and a kHx1 one, or a kHxkW one and a 1x1, with nothing between them become one of kHxkW.
+
+    The bottleneck between them is never rounded then. A stem's has one or two channels, and rounding them to 8 bits
+    costs more than any other tensor of the network: stems are merged where nothing is named.
 
     Args:
-        max_in_channels: of the pair's input.
-        max_taps: input channels times kernel positions of the merged kernel. Up to 36, four channels of 3x3, a merged
-            stem takes 0.4 to 0.85 of the pair's time in int8 and at most 1.4 of it in float32 (ONNX Runtime, 256x256,
-            one thread), whatever the ratio of multiplications: writing the output takes the time.
+        names: node names of the second convolutions of the pairs to merge; None for the stems.
     """
 
-    name = "merge_stem_pair"
+    name = "merge_pairs"
     equivalence: Equivalence = "exact"
 
-    def __init__(self, max_in_channels: int = 4, max_taps: int = 36) -> None:
-        self._max_in_channels = max_in_channels
-        self._max_taps = max_taps
+    def __init__(self, names: Collection[str] | None = None) -> None:
+        self._names = names
 
     def apply(self, model: ir.Model) -> RewriteResult:
-        """Merge in place; the details give each pair's multiplications before and after."""
+        """Merge in place; the details give each pair's multiplications before and after.
+
+        Raises:
+            UsageError: a name that no pair has.
+        """
         details = []
-        for node in list(model.graph):
-            first = AffineLayer.read(node)
-            reader = only_reader(node.outputs[0])
-            second = AffineLayer.read(reader) if reader is not None else None
-            if first is None or second is None or first.in_channels > self._max_in_channels:
+        for name in self._chosen(model.graph):
+            pairs = {pair.name: pair for pair in factor_pairs(model.graph)}  # anew: pairs may share a convolution
+            if name not in pairs:
+                raise UsageError(
+                    f"No factor pair of the graph has the second convolution {name!r}.",
+                    f"There are: {', '.join(pairs) or 'none'}.",
+                )
+            pair = pairs[name]
+            if self._names is None and not pair.is_stem:  # no longer, after the merge before
                 continue
-            geometry = _combined_geometry(first, second)
-            if first.bias.any() or geometry is None:
-                continue
-            pair_macs = _pixels(first) * first.weight.size + _pixels(second) * second.weight.size
-            second.weight = _merged(first, second)
-            if second.weight[0].size > self._max_taps:
-                continue
-            ratio = _pixels(second) * second.weight.size / pair_macs
-            for attribute, values in geometry.items():
-                second.node.attributes[attribute] = ir.AttrInt64s(attribute, values)
-            second.write()
-            second.node.replace_input_with(0, node.inputs[0])
-            model.graph.remove(node, safe=True)
-            details.append(f"{node.name} and {second.node.name}: one kernel, {ratio:.2g} times the multiplications")
+            first, second = pair.first.node, pair.second.node
+            ratio = pair.merged_macs / pair.macs
+            pair.second.weight = _merged(pair)
+            for attribute, values in pair.geometry.items():
+                second.attributes[attribute] = ir.AttrInt64s(attribute, values)
+            pair.second.write()
+            second.replace_input_with(0, first.inputs[0])
+            model.graph.remove(first, safe=True)
+            details.append(f"{first.name} and {name}: one kernel, {ratio:.2g} times the multiplications")
         return RewriteResult(len(details), tuple(details))
+
+    def _chosen(self, graph: ir.Graph) -> Collection[str]:
+        if self._names is not None:
+            return self._names
+        return [pair.name for pair in factor_pairs(graph) if pair.is_stem]
 
 
 def _combined_geometry(first: AffineLayer, second: AffineLayer) -> dict[str, tuple[int, ...]] | None:
-    """Strides, pads and dilations of the merged kernel; None when the two are no separable pair.
-
-    Along each axis one of the two must do nothing: kernel 1, stride 1, no padding.
-    """
-    if any(not _is_plain_conv(layer) or set(layer.weight.shape[2:]) == {1} for layer in (first, second)):
+    """Strides, pads and dilations of the merged kernel; None when an axis needs both convolutions."""
+    layers = (first, second)
+    if not all(map(_is_plain_conv, layers)) or all(set(layer.weight.shape[2:]) == {1} for layer in layers):
         return None
     strides, begins, ends, dilations = [], [], [], []
     for axis in range(2):
@@ -107,10 +173,15 @@ def _pads(node: ir.Node) -> tuple[int, ...]:
     return pads if len(pads) == 4 else (0, 0, 0, 0)
 
 
-def _merged(first: AffineLayer, second: AffineLayer) -> Array:
-    kernel = np.maximum(first.weight.shape[2:], second.weight.shape[2:])
-    inner = np.broadcast_to(first.weight, (*first.weight.shape[:2], *kernel))
-    outer = np.broadcast_to(second.weight, (*second.weight.shape[:2], *kernel))
+def _kernel(pair: Pair) -> tuple[int, ...]:
+    sizes = zip(pair.first.weight.shape[2:], pair.second.weight.shape[2:], strict=True)
+    return tuple(max(one, other) for one, other in sizes)
+
+
+def _merged(pair: Pair) -> Array:
+    inner, outer = (
+        np.broadcast_to(layer.weight, (*layer.weight.shape[:2], *_kernel(pair))) for layer in (pair.first, pair.second)
+    )
     merged: Array = np.einsum("orhw,rihw->oihw", outer, inner)
     return merged
 

@@ -1,6 +1,6 @@
 """What a Cortex-A72, a Cortex-A76 and this machine compute from the same files, as docs/boards.md.
 
-`python -m tests.devices.boards_page` boots two emulated Raspberry Pis and takes about half an hour.
+`make boards` boots two emulated Raspberry Pis and takes about half an hour.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _PAIRS = (("pi4", _LOCAL), ("pi5", _LOCAL), ("pi4", "pi5"))
 _HEAD = """\
 # The same files on three processors
 
-Made by `python -m tests.devices.boards_page` on {date}: both demo models, exported for `raspberry-pi-4` and
+Made by `make boards` on {date}: both demo models, exported for `raspberry-pi-4` and
 `raspberry-pi-5` with the wheels that a board gets, measured by the bundle's agent on the emulated boards `pi4`
 (Cortex-A72: no dot product) and `pi5` (Cortex-A76: dot product, fp16), and by the same versions of the runtimes on
 {cpu}. Emulated processors compute what real ones do, instruction by instruction; how long they take says nothing.

@@ -8,7 +8,7 @@ import onnx_ir as ir
 import pytest
 
 from edgeconv.errors import DataError, ExportError
-from edgeconv.export.calibrate import collect_statistics
+from edgeconv.export.calibrate import collect_channel_ranges, collect_statistics
 
 _GRAPH = """g (float[1,3,8,8] x, float[4,3,3,3] w) => (float[1,4,8,8] y) {
     c = Conv<pads=[1,1,1,1]>(x, w)
@@ -34,9 +34,18 @@ def test_extremes_and_channels_are_exact(model: ir.Model) -> None:
     assert statistics["x"].low == values.min()
     assert statistics["x"].high == values.max()
     assert statistics["x"].count == values.size
-    assert np.array_equal(statistics["x"].channel_max_abs, np.abs(values).max(axis=(0, 2, 3)))
     assert statistics["y"].low == 0
     assert statistics["y"].high == statistics["c"].high
+
+
+def test_channel_ranges_are_the_largest_magnitudes(model: ir.Model) -> None:
+    ranges = collect_channel_ranges(model, _samples(5))
+    assert set(ranges) == {"x", "c", "y"}
+    values = np.concatenate([sample["x"] for sample in _samples(5)])
+    assert np.array_equal(ranges["x"], np.abs(values).max(axis=(0, 2, 3)))
+    assert set(collect_channel_ranges(model, _samples(1), tensors=["c"])) == {"c"}
+    with pytest.raises(DataError, match="no calibration sample"):
+        collect_channel_ranges(model, _samples(0))
 
 
 def test_only_the_wanted_tensors_are_observed(model: ir.Model) -> None:

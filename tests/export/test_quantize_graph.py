@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import numpy as np
@@ -20,6 +21,7 @@ from edgeconv.export.quantize import (
 )
 from edgeconv.export.reference import run_reference
 from edgeconv.graph import constant_value
+from edgeconv.schema import from_dict, to_json
 
 Build = Callable[..., ir.Model]
 Sample = dict[str, np.ndarray]
@@ -259,7 +261,7 @@ def test_the_recipe_survives_json_and_counts_what_happened(build_graph: Build) -
     )
     model.graph[0].metadata_props["edgeconv.module"] = "encoder.first"
     result = _quantise(model, _samples(model, low=0.0))
-    assert Recipe.from_json(result.recipe.to_json()) == result.recipe
+    assert from_dict(Recipe, json.loads(to_json(result.recipe))) == result.recipe
     convolution, root = result.recipe.nodes
     assert (convolution.decision, convolution.macs, convolution.module) == ("int8", 4 * 4 * 4 * 2 * 9, "encoder.first")
     assert (root.decision, root.reason) == ("float", "no int8 form")

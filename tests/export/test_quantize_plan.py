@@ -96,16 +96,104 @@ def test_a_scaled_gemm_stays_float(build_graph: Build, attributes: str, reason: 
     assert _plan(model)["y/Gemm"].is_int8 == (not reason)
 
 
-def test_cheap_operators_between_float_ones_stay_float(build_graph: Build) -> None:
-    model = build_graph(
+def _int8(build_graph: Build, text: str, **constants: np.ndarray) -> dict[str, bool]:
+    return {name: operation.is_int8 for name, operation in _plan(build_graph(text, **constants)).items()}
+
+
+def test_what_only_float_operators_read_or_feed_stays_float(build_graph: Build) -> None:
+    decided = _int8(
+        build_graph,
         "g (float[1,2,4,4] x) => (float[1,2,4,4] y) {"
-        " p = Abs(x) m = Add(p, p) s = Sqrt(m) r = Relu(s) d = Neg(r) t = Relu(d) y = Mul(t, x) }"
+        " p = Abs(x) m = Add(p, p) s = Sqrt(m) r = Relu(s) d = Neg(r) t = Relu(d) y = Mul(t, x) }",
     )
-    decided = {name: operation.is_int8 for name, operation in _plan(model).items()}
     assert not decided["m/Add"]
     assert not decided["r/Relu"]
-    assert decided["t/Relu"]  # touches Mul, which reads the input port
-    assert decided["y/Mul"]
+    assert not decided["t/Relu"]
+    assert decided["y/Mul"]  # reads the input port, which is int8
+
+
+def test_moving_values_between_integers_and_floats_is_done_on_integers(build_graph: Build) -> None:
+    decided = _int8(
+        build_graph,
+        "g (float[1,2,4,4] x, float[2,2,1,1] w) => (float[1,2,2,2] y) {"
+        " c = Conv(x, w) t = Transpose<perm=[0,1,3,2]>(c) n = Neg(t) u = Transpose<perm=[0,1,3,2]>(n) e = Neg(u)"
+        " p = MaxPool<kernel_shape=[2,2], strides=[2,2]>(e) y = Conv(p, w) }",
+        w=_W,
+    )
+    assert decided["t/Transpose"]
+    assert not decided["u/Transpose"]
+    assert decided["p/MaxPool"]
+
+
+_FACTORISATION = (
+    "g (float[1,3,4] x, float[3,3,1] k, float[4,2] v0, float[1] eps, float[2] g0, int64[1] start, int64[1] stop)"
+    " => (float[1,3,4] y) {"
+    " c = Conv(x, k) xt = Transpose<perm=[0,2,1]>(c)"
+    " a = MatMul(c, v0) ae = Add(a, eps) u = Div(ae, g0) ut = Transpose<perm=[0,2,1]>(u)"
+    " gram = MatMul(ut, u) b = MatMul(xt, u) s = Slice(gram, start, stop, start) d = Add(s, eps)"
+    " v = Div(b, d) vt = Transpose<perm=[0,2,1]>(v) r = MatMul(u, vt) h = Mul(r, eps) y = Conv(h, k) }"
+)
+
+
+def test_an_iterated_quotient_is_float_from_its_matrix_to_its_result(build_graph: Build) -> None:
+    """X V0, which has weights, too; but not the Conv that makes X, nor the one that reads the result."""
+    decided = _int8(
+        build_graph,
+        _FACTORISATION,
+        k=np.ones((3, 3, 1), np.float32),
+        v0=np.ones((4, 2), np.float32),
+        eps=np.full(1, 1e-6, np.float32),
+        g0=np.ones(2, np.float32),
+        start=np.ones(1, np.int64),
+        stop=np.full(1, 2, np.int64),
+    )
+    assert {name for name, int8 in decided.items() if int8} == {"c/Conv", "y/Conv"}
+
+
+def test_a_product_with_weights_between_float_operators_is_int8(build_graph: Build) -> None:
+    decided = _int8(
+        build_graph,
+        "g (float[4,4] x, float[4,4] w) => (float[4,4] y) { a = Neg(x) m = MatMul(a, w) y = Neg(m) }",
+        w=np.ones((4, 4), np.float32),
+    )
+    assert decided["m/MatMul"]
+
+
+def test_attention_is_int8(build_graph: Build) -> None:
+    decided = _int8(
+        build_graph,
+        "g (float[1,4,8] x, float[8,8] q, float[8,8] k, float[8,8] v, float s) => (float[1,4,8] y) {"
+        " a = MatMul(x, q) b = MatMul(x, k) c = MatMul(x, v) bt = Transpose<perm=[0,2,1]>(b) d = MatMul(a, bt)"
+        " e = Mul(d, s) f = Softmax<axis=-1>(e) m = MatMul(f, c) y = MatMul(m, v) }",
+        s=np.array(0.35, np.float32),
+        **{name: np.ones((8, 8), np.float32) for name in "qkv"},
+    )
+    assert all(decided.values())
+
+
+def test_a_gelu_written_with_erf_is_float_inside_and_quantised_at_its_ends(build_graph: Build) -> None:
+    model = build_graph(
+        "g (float[1,2,4,4] x, float[2,2,1,1] w, float root, float one, float half) => (float[1,2,4,4] y) {"
+        " c = Conv(x, w) d = Div(c, root) e = Erf(d) p = Add(e, one) m = Mul(c, p) h = Mul(m, half) y = Conv(h, w) }",
+        w=_W,
+        root=np.array(2**0.5, np.float32),
+        one=np.array(1, np.float32),
+        half=np.array(0.5, np.float32),
+    )
+    assert {value.name for value in plan_operations(model.graph).quantised} == {"x", "c", "h", "y"}
+
+
+@pytest.mark.parametrize("weighted_only", [False, True])
+def test_products_without_weights_are_float_in_every_scheme(build_graph: Build, weighted_only: bool) -> None:
+    model = build_graph(
+        "g (float[1,4,4] x, float[4,4] w) => (float[1,4,4] y) {"
+        " a = MatMul(x, w) b = MatMul(a, w) c = MatMul(b, b) y = Div(c, b) }",
+        w=np.ones((4, 4), np.float32),
+    )
+    operations = plan_operations(model.graph, weighted_only=weighted_only).operations
+    decided = {str(operation.node.name): operation.is_int8 for operation in operations}
+    assert decided["b/MatMul"]
+    assert not decided["c/MatMul"]
 
 
 def test_a_weighted_operator_between_float_ones_is_int8(build_graph: Build) -> None:

@@ -15,7 +15,7 @@ def _statistics(*samples: np.ndarray) -> TensorStatistics:
     statistics = TensorStatistics()
     for sample in samples:
         values = sample.astype(np.float32).reshape(-1)
-        statistics.add(values, values.min(keepdims=True), values.max(keepdims=True))
+        statistics.add(values, float(values.min()), float(values.max()))
     return statistics
 
 

@@ -12,7 +12,7 @@ import pytest
 from edgeconv.export.calibrate import collect_statistics
 from edgeconv.export.quantize import QuantisationScheme, quantize, validate_qdq
 from edgeconv.export.reference import run_reference
-from edgeconv.export.twins import to_uint8
+from edgeconv.export.twins import to_int8, to_uint8
 from edgeconv.graph import constant_value, to_bytes
 from edgeconv.runtimes.onnxruntime import import_onnxruntime
 
@@ -69,6 +69,12 @@ def test_weights_and_biases_stay_signed_and_operands_do_not(qdq: ir.Model) -> No
     assert constant_value(qdq.graph.initializers["k_q"]).dtype == np.int8  # the original is not touched
     onnx.checker.check_model(ir.to_proto(twin), full_check=True)
     validate_qdq(twin)
+
+
+def test_the_way_to_uint8_and_back_changes_nothing(qdq: ir.Model) -> None:
+    back = to_int8(to_uint8(qdq))
+    assert to_bytes(back) == to_bytes(qdq) == to_bytes(to_int8(qdq))
+    validate_qdq(back)
 
 
 def test_fixed_quantisers_and_symmetric_ones_stay_valid_in_the_twin(build_graph: Callable[..., ir.Model]) -> None:

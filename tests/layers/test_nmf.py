@@ -148,7 +148,8 @@ def test_the_start_is_stored_in_the_checkpoint_and_repeats():
         (lambda: NMF(4, 5, epsilon=1e-8), "at least 1e-06"),
         (lambda: NMF(4, 5, epsilon=float("nan")), "at least 1e-06"),
         (lambda: NMF(4, 5, iterations=-1), "negative"),
-        (lambda: NMF(4, 5, 1)(-torch.ones(4, 5)), "negative values"),
+        (lambda: NMF(4, 5, 1)(-torch.ones(4, 5)), "negative or NaN"),
+        (lambda: NMF(4, 5, 1)(torch.full((4, 5), float("nan"))), "negative or NaN"),
         (lambda: NMF(4, 5, 1)(torch.ones(5, 4)), "4 x 5"),
     ],
 )

@@ -206,3 +206,12 @@ def test_exported_program_computes_the_same() -> None:
     x = torch.randn(1, 3, 17, 15)
     program = torch.export.export(layer, (x,))
     torch.testing.assert_close(program.module()(x), layer(x))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_kernel_that_is_not_finite_is_refused(value):
+    conv = nn.Conv2d(4, 4, 3)
+    with torch.no_grad():
+        conv.weight[1, 2, 0, 0] = value
+    with pytest.raises(UsageError, match="not finite"):
+        SFConv2d.from_conv(conv, 2)

@@ -193,3 +193,11 @@ def test_bad_options_are_refused(options: dict[str, object], message: str) -> No
 def test_what_is_no_matrix_is_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(UsageError, match="expected a matrix"):
         spectrum_kl(torch.ones(shape))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_factor_that_is_not_finite_is_refused(value: float) -> None:
+    matrix = torch.eye(3)
+    matrix[0, 1] = value
+    with pytest.raises(UsageError, match="not finite"):
+        spectrum_kl(matrix)

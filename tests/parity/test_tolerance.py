@@ -49,3 +49,12 @@ def test_a_bundles_own_classes_come_before_the_defaults_and_overrides_before_bot
 def test_an_override_that_cannot_be_read_is_refused(text, message):
     with pytest.raises(UsageError, match=message):
         override_tolerances((), [text])
+
+
+def test_an_approximated_graph_may_differ_as_much_as_an_int8_one():
+    exact, approximated = by_precision(default_tolerances()), by_precision(default_tolerances("approximated"))
+    for precision, tolerance in approximated.items():
+        assert tolerance.export_min_sqnr_db == exact["int8"].total_min_sqnr_db
+        assert tolerance.runtime_min_sqnr_db == exact[precision].runtime_min_sqnr_db
+        assert tolerance.max_metric_drop == exact[precision].max_metric_drop
+    assert approximated["fp32"].total_min_sqnr_db == exact["int8"].total_min_sqnr_db

@@ -7,9 +7,9 @@ import string
 from collections.abc import Iterator
 from pathlib import Path
 
-from bounds import OURS, int8_measurement, latency_ratio
+from bounds import int8_measurement, latency_ratio
 from machine import QUIET_CORES
-from results import Bound, DemoTimes, Machine, ModelResult, Results
+from results import OURS, PLAIN, Bound, DemoTimes, Machine, Measurement, ModelResult, Quality, Results
 from rich.console import Console
 from rich.table import Table
 
@@ -30,7 +30,7 @@ _SHOWN_PACKAGES = (
     "nncf",
     "numpy",
 )
-_DIGITS = {"s": 2, "×": 3}  # behind the point
+_DIGITS = {"s": 2, "×": 3, "dB": 2, "MB": 2}  # behind the point; metrics, without a unit, have four
 _RUNTIMES = {"litert": "LiteRT", "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
 
 
@@ -54,15 +54,15 @@ def print_results(results: Results, console: Console) -> None:
 
 def document(results: Results) -> str:
     """The page, in Markdown."""
-    first = results.models[0]
     return string.Template(_PAGE.read_text(encoding="utf-8")).substitute(
         date=results.date,
         warning="" if results.quiet else ", **on a busy machine: these figures are worth nothing**",
         machine=_machine(results.machine),
         bounds=_markdown(_bound_table(results)),
         waiting="" if results.demo is None else f"{_waiting(results.demo)}\n\n",
-        calibration_images=first.calibration_images,
-        evaluation_images=first.evaluation_images,
+        calibration_images=_listed({model.calibration_images for model in results.models}),
+        evaluation_images=_listed({model.evaluation_images for model in results.models}),
+        plain=PLAIN,
         rounds=results.rounds,
         quiet_cores=f"{QUIET_CORES:.2f}",
         tables="\n\n".join(f"### {rows.title}\n\n{_markdown(rows)}" for rows in _model_tables(results)),
@@ -93,35 +93,52 @@ def _model_tables(results: Results) -> Iterator[_Rows]:
             for c in model.conversions
         ]
         yield _Rows(f"{model.model}: conversion", head, body)
+        yield _quality_table(model)
         for runtime, label in _RUNTIMES.items():
             yield _latency_table(model, runtime, label)
+
+
+def _quality_table(model: ModelResult) -> _Rows:
+    """int8 artefacts only."""
+    rows = [m for m in model.measurements if m.precision == "int8" and m.quality is not None]
+    corrects = any(m.quality is not None and m.quality.correction_sqnr_db is not None for m in rows)
+    head = ["converter", "runtime", "SQNR dB", *["of correction"] * corrects]
+    head += [f"{model.metric} (PyTorch {model.torch_metric:.4g})", "shifted SQNR dB", *["of correction"] * corrects]
+    head += [f"{model.metric} (PyTorch {model.shifted_torch_metric:.4g})"]
+    body = [
+        [m.converter, _RUNTIMES[m.runtime], *_answers(m.quality, corrects), *_answers(m.shifted, corrects)]
+        for m in rows
+    ]
+    return _Rows(f"{model.model}: answers of int8, as they are and on shifted inputs", head, body)
+
+
+def _answers(quality: Quality | None, corrects: bool) -> list[str]:
+    if quality is None:
+        return [""] * (2 + corrects)
+    of_correction = "" if quality.correction_sqnr_db is None else f"{quality.correction_sqnr_db:.1f}"
+    return [f"{quality.sqnr_db:.1f}", *[of_correction] * corrects, f"{quality.metric:.4g}"]
 
 
 def _latency_table(model: ModelResult, runtime: str, label: str) -> _Rows:
     rows = [m for m in model.measurements if m.runtime == runtime]
     ours = int8_measurement(model, runtime, OURS)
-    corrects = any(m.correction_sqnr_db is not None for m in rows)
-    head = ["converter", "precision", "MB", "median ms", "minimum ms", "÷ ours int8", "SQNR dB"]
-    head += ["of correction dB"] * corrects + [f"{model.metric} (PyTorch {model.torch_metric:.4g})"]
-    body = []
-    for m in rows:
-        if m.failure is not None:
-            body.append([m.converter, m.precision, f"{m.bytes / 1e6:.2f}", m.failure, *[""] * (len(head) - 4)])
-            continue
-        quality = [m.sqnr_db, *([m.correction_sqnr_db] * corrects)]
-        body.append(
-            [
-                m.converter,
-                f"{m.precision} ({m.port_type} in)" if m.precision == "int8" else m.precision,
-                f"{m.bytes / 1e6:.2f}",
-                _milliseconds(m.median_ns),
-                _milliseconds(m.minimum_ns),
-                f"{latency_ratio(m, ours)[0]:.2f}" if m.rounds_ns and ours else "",
-                *("" if value is None else f"{value:.1f}" for value in quality),
-                "" if m.metric is None else f"{m.metric:.4g}",
-            ]
-        )
-    return _Rows(f"{model.model}: {label}", head, body)
+    head = ["converter", "precision", "MB", "packed MB", "median ms", "minimum ms", "÷ ours int8", "SQNR dB"]
+    return _Rows(f"{model.model}: {label}", head, [_latency_row(m, ours, len(head)) for m in rows])
+
+
+def _latency_row(m: Measurement, ours: Measurement | None, width: int) -> list[str]:
+    if m.failure is not None:
+        return [m.converter, m.precision, "", "", m.failure, *[""] * (width - 5)]
+    return [
+        m.converter,
+        f"{m.precision} ({m.port_type} in)" if m.precision == "int8" else m.precision,
+        f"{m.bytes / 1e6:.2f}",
+        "" if m.packed_bytes is None else f"{m.packed_bytes / 1e6:.2f}",
+        _milliseconds(m.median_ns),
+        _milliseconds(m.minimum_ns),
+        f"{latency_ratio(m, ours)[0]:.2f}" if m.rounds_ns and ours else "",
+        "" if m.quality is None else f"{m.quality.sqnr_db:.1f}",
+    ]
 
 
 def _bound_table(results: Results) -> _Rows:
@@ -130,15 +147,20 @@ def _bound_table(results: Results) -> _Rows:
 
 
 def _bound_row(bound: Bound) -> list[str]:
-    measured = "no figure" if bound.value is None else f"{bound.value:.{_DIGITS[bound.unit]}f} {bound.unit}"
+    measured = "no figure" if bound.value is None else f"{bound.value:.{_DIGITS.get(bound.unit, 4)}f} {bound.unit}"
     interval = "" if bound.interval is None else f"{bound.interval[0]:.3f} … {bound.interval[1]:.3f}"
     verdict = "met" if bound.passed else "missed"
-    return [bound.model, bound.what, measured, interval, f"≤ {bound.limit:g} {bound.unit}", verdict]
+    limit = f"{'≥' if bound.at_least else '≤'} {bound.limit:.3g} {bound.unit}"
+    return [bound.model, bound.what, measured.strip(), interval, limit.strip(), verdict]
 
 
 def _version_table(results: Results) -> _Rows:
     body = [[p, *(versions.get(p, "") for versions in results.versions.values())] for p in _SHOWN_PACKAGES]
     return _Rows("Versions", ["package", *results.versions], body)
+
+
+def _listed(counts: set[int]) -> str:
+    return " or ".join(map(str, sorted(counts)))
 
 
 def _milliseconds(nanoseconds: float | None) -> str:

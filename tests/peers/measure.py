@@ -19,10 +19,11 @@ from typing import Any
 import numpy as np
 from artefacts import Artefact
 from machine import CpuWatch
-from results import Measurement
+from results import Measurement, Quality
 
 from edgeconv.errors import EdgeconvError
 from edgeconv.parity.metrics import get_metric
+from edgeconv.schema import from_dict
 
 _TIMED_PER_TURN = 3
 _SEED = 20240301
@@ -31,7 +32,7 @@ _SEED = 20240301
 def main(plan_path: Path, result_path: Path, rounds: int) -> None:
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})  # before any runtime starts a thread
     plan = json.loads(plan_path.read_text())
-    wanted = [Measurement(**item) for item in plan["measurements"]]
+    wanted = [from_dict(Measurement, item) for item in plan["measurements"]]
     evaluation = dict(np.load(plan["evaluation"]))
     done: list[Measurement] = []
     loaded: dict[int, Artefact] = {}
@@ -40,8 +41,9 @@ def main(plan_path: Path, result_path: Path, rounds: int) -> None:
             done.append(item)
             continue
         try:
-            loaded[index] = Artefact(item.runtime, Path(item.path))
-            done.append(dataclasses.replace(item, **_quality(loaded[index], evaluation)))
+            loaded[index] = artefact = Artefact(item.runtime, Path(item.path))
+            quality, shifted = (_quality(artefact, evaluation, prefix) for prefix in ("", "shifted_"))
+            done.append(dataclasses.replace(item, quality=quality, shifted=shifted))
         except EdgeconvError as error:
             done.append(dataclasses.replace(item, failure=str(error)))
     image = evaluation["input"][0]
@@ -80,15 +82,15 @@ def _time(feeds: dict[int, tuple[Artefact, list[Any]]], rounds: int) -> tuple[fl
     return foreign_cores, times
 
 
-def _quality(artefact: Artefact, evaluation: dict[str, Any]) -> dict[str, float | None]:
+def _quality(artefact: Artefact, evaluation: dict[str, Any], prefix: str) -> Quality:
     metric = str(evaluation["metric"])
-    images, references = evaluation["input"], evaluation["torch"]
+    images, references, targets = (evaluation[prefix + name] for name in ("input", "torch", "target"))
     outputs = np.stack([artefact.infer(image) for image in images])
-    return {
-        "sqnr_db": _sqnr_db(references, outputs, np.zeros_like(images)),
-        "correction_sqnr_db": _sqnr_db(references, outputs, images) if metric == "psnr" else None,
-        "metric": get_metric(metric)(outputs, evaluation["target"]),
-    }
+    return Quality(
+        _sqnr_db(references, outputs, np.zeros_like(references)),
+        _sqnr_db(references, outputs, images) if metric == "psnr" else None,
+        get_metric(metric)(outputs, targets),
+    )
 
 
 def _sqnr_db(references: Any, outputs: Any, baseline: Any) -> float:

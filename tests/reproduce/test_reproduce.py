@@ -10,7 +10,8 @@ import torch
 
 from edgeconv.cli import run
 from edgeconv.errors import UsageError
-from edgeconv.reproduce import get_experiments, run_experiments
+from edgeconv.layers import SFConv2d
+from edgeconv.reproduce import dials, get_experiments, run_experiments
 from edgeconv.reproduce.claims import HOLDS, NOT, UNAVAILABLE
 from edgeconv.reproduce.deblurring import blobs, blur, train_deblurring
 from edgeconv.reproduce.equalisation import discs, train_discs
@@ -53,6 +54,11 @@ def test_what_needs_other_data_is_said_to_need_it():
 
 def test_fewer_iterations_change_little():
     assert [row.verdict for row in rows_of("factorizer-iterations")] == [HOLDS] * 3
+
+
+def test_a_dense_convolution_and_a_pair_are_timed_in_the_same_runtime():
+    dense = torch.nn.Conv2d(4, 4, 3, padding=1).eval()
+    assert dials._ratio(dense, SFConv2d.from_conv(dense, 2), torch.randn(1, 4, 16, 16)) > 0
 
 
 def test_the_kernel_banks_have_the_printed_singular_values():

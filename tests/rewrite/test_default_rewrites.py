@@ -152,7 +152,7 @@ def test_each_rewrite_finds_what_it_is_for(rewritten: tuple[nn.Module, ir.Model,
             "prune_gate_channels": 1,  # 7 of 16 live: 8 kept; 19 of 24: 24; 13 of 16: 16
             "transposed_conv_to_depth_to_space": 1,
             "fuse_pointwise": 2,
-            "merge_stem_pair": 1,
+            "merge_pairs": 1,
         }
     else:
         assert changed == {"fold_batchnorm": 6}

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from edgeconv.graph import constant_value, infer_shapes
-from edgeconv.rewrite import MergeStemPair, RewriteReport, run_rewrites
+from edgeconv.errors import UsageError
+from edgeconv.graph import constant_value, infer_shapes, static_shape
+from edgeconv.rewrite import MergePairs, RewriteReport, factor_pairs, run_rewrites
 from edgeconv.rewrite._evaluate import evaluate
 
 Build = Callable[..., ir.Model]
@@ -47,7 +48,7 @@ def test_merged_kernel_computes_what_the_pair_did(
         w2=generator.standard_normal((4, rank, *k2)).astype(np.float32),
         b=generator.standard_normal(4).astype(np.float32),
     )
-    (report,) = run_rewrites(model, [MergeStemPair()])
+    (report,) = run_rewrites(model, [MergePairs()])
     assert report.kept
     assert report.changed == 1
     assert [node.op_type for node in model.graph] == ["Conv"]
@@ -64,14 +65,14 @@ def _weights(normal: Normal, channels: int) -> dict[str, np.ndarray]:
 
 def test_details_give_the_price(build_graph: Build, apply: Apply, normal: Normal) -> None:
     model = build_graph(_stem(3), **_weights(normal, 3))
-    report = apply(model, MergeStemPair())
+    report = apply(model, MergePairs())
     # 4 * 3 * 9 = 108 multiplications for each pixel against 2 * 9 + 4 * 6 = 42
     assert report.details == ("t/Conv and y/Conv: one kernel, 2.6 times the multiplications",)
 
 
 def test_pair_is_merged_when_its_bias_is_zero(build_graph: Build, apply: Apply, normal: Normal) -> None:
     weights = {**_weights(normal, 3), "b1": np.zeros(2, np.float32)}
-    assert apply(build_graph(_stem(3, ", b1"), **weights), MergeStemPair()).changed == 1
+    assert apply(build_graph(_stem(3, ", b1"), **weights), MergePairs()).changed == 1
 
 
 @pytest.mark.parametrize(
@@ -84,7 +85,7 @@ def test_pair_is_merged_when_its_bias_is_zero(build_graph: Build, apply: Apply, 
 )
 def test_other_pairs_stay(build_graph: Build, apply: Apply, normal: Normal, text: str) -> None:
     model = build_graph(text, **_weights(normal, 5 if "[1,5,8" in text else 3))
-    assert apply(model, MergeStemPair()).changed == 0
+    assert apply(model, MergePairs()).changed == 0
 
 
 def test_large_kernel_stays_a_pair(build_graph: Build, apply: Apply, normal: Normal) -> None:
@@ -94,17 +95,77 @@ def test_large_kernel_stays_a_pair(build_graph: Build, apply: Apply, normal: Nor
         w1=normal(2, 3, 1, 7),
         w2=normal(4, 2, 7, 1),
     )
-    assert apply(model, MergeStemPair()).changed == 0
-    assert apply(model, MergeStemPair(max_taps=147)).changed == 1
+    assert apply(model, MergePairs()).changed == 0
+    assert apply(model, MergePairs(["y/Conv"])).changed == 1
 
 
 def test_merged_kernel_is_the_product_of_the_factors(build_graph: Build, normal: Normal) -> None:
     weights = _weights(normal, 3)
     model = build_graph(_stem(3), **weights)
-    MergeStemPair().apply(model)
+    MergePairs().apply(model)
     merged = constant_value(next(iter(model.graph)).inputs[1])
     assert merged is not None
     expected = np.einsum("orh,riw->oihw", weights["w2"][..., 0], weights["w1"][:, :, 0])
     np.testing.assert_allclose(merged, expected, rtol=1e-6)
     infer_shapes(model)
     assert evaluate(model, [{"x": normal(1, 3, 8, 9)}])[0]["y"].shape == (1, 4, 8, 9)
+
+
+CHAIN = """g (float[1,6,8,9] x, float[4,6,3,3] w1, float[8,4,1,1] w2, float[8] b2, float[3,8,1,3] w3, float[5,3,3,1] w4)
+=> (float[1,5,6,7] y) {
+    t = Conv<pads = [1,1,1,1]>(x, w1)
+    u = Conv(t, w2, b2)
+    r = Relu(u)
+    v = Conv(r, w3)
+    y = Conv(v, w4)
+}"""
+
+
+def _chain(build_graph: Build, normal: Normal) -> ir.Model:
+    shapes = {"w1": (4, 6, 3, 3), "w2": (8, 4, 1, 1), "b2": (8,), "w3": (3, 8, 1, 3), "w4": (5, 3, 3, 1)}
+    return build_graph(CHAIN, **{name: normal(*shape) for name, shape in shapes.items()})
+
+
+@pytest.mark.parametrize("names", [["u/Conv"], ["y/Conv"], ["y/Conv", "u/Conv"]])
+def test_named_pairs_are_merged_whatever_their_size(
+    build_graph: Build, apply: Apply, normal: Normal, names: list[str]
+) -> None:
+    model = _chain(build_graph, normal)
+    assert [pair.name for pair in factor_pairs(model.graph)] == ["u/Conv", "y/Conv"]
+    assert apply(model.clone(), MergePairs()).changed == 0  # neither is a stem
+    report = apply(model, MergePairs(names))
+    assert report.changed == len(names)
+    assert sum(node.op_type == "Conv" for node in model.graph) == 4 - len(names)
+
+
+def test_pairs_that_share_a_convolution_are_merged_one_after_the_other(
+    build_graph: Build, apply: Apply, normal: Normal
+) -> None:
+    model = build_graph(
+        """g (float[1,6,8,9] x, float[4,6,1,3] w1, float[4,4,3,1] w2, float[7,4,1,1] w3) => (float[1,7,8,9] y) {
+            t = Conv<pads = [0,1,0,1]>(x, w1)
+            u = Conv<pads = [1,0,1,0]>(t, w2)
+            y = Conv(u, w3)
+        }""",
+        w1=normal(4, 6, 1, 3),
+        w2=normal(4, 4, 3, 1),
+        w3=normal(7, 4, 1, 1),
+    )
+    assert apply(model, MergePairs(["u/Conv", "y/Conv"])).changed == 2
+    (node,) = model.graph
+    assert static_shape(node.inputs[1]) == (7, 6, 3, 3)
+
+
+@pytest.mark.parametrize("name", ["t/Conv", "nowhere"])
+def test_a_name_that_is_no_pair_is_refused(build_graph: Build, normal: Normal, name: str) -> None:
+    with pytest.raises(UsageError, match=f"No factor pair .* {name!r}.*u/Conv, y/Conv"):
+        MergePairs([name]).apply(_chain(build_graph, normal))
+
+
+def test_macs_of_a_pair_are_counted(build_graph: Build, normal: Normal) -> None:
+    first, second = factor_pairs(_chain(build_graph, normal).graph)
+    assert first.macs == 72 * (4 * 6 * 9 + 8 * 4)
+    assert first.merged_macs == 72 * 8 * 6 * 9
+    assert first.pixels == 72
+    assert second.macs == 8 * 7 * 3 * 8 * 3 + 6 * 7 * 5 * 3 * 3
+    assert second.merged_macs == 6 * 7 * 5 * 8 * 9

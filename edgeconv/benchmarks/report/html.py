@@ -85,7 +85,8 @@ def html_report(
 
     Args:
         records: the runs.
-        bundles: add pictures of their golden cases where those are images, and what the manifest knows.
+        bundles: add pictures of their golden cases where those are images, what was left in float for quality, and what
+            the manifest knows.
         outputs: by run id what the runtimes returned (`read_outputs`), for those pictures.
 
     Raises:
@@ -95,6 +96,7 @@ def html_report(
     if not records:
         raise UsageError("A report needs at least one run record.", "edgeconv bench writes them.")
     environment = page_environment()
+    from edgeconv.benchmarks.report.mixed_plot import mixed_view
     from edgeconv.benchmarks.report.pictures import samples_of
 
     runtimes = sorted({result.runtime for record in records for result in record.results})
@@ -104,8 +106,10 @@ def html_report(
         for number, record in enumerate(records, start=1)
     ]
     found = [(bundle, samples_of(bundle, records, outputs or {})) for bundle in _distinct(bundles)]
+    mixed = [mixed_view(bundle, f"mixed-{number}") for number, bundle in enumerate(_distinct(bundles), start=1)]
     return environment.get_template("template.html.j2").render(
         sections=sections,
+        mixed=[view for view in mixed if view is not None],
         models=list(dict.fromkeys(record.model for record in records)),
         across=[(kind, same, list(_across(same))) for kind, same in _by_kind(sections) if len(sections) > 1],
         samples=[(bundle, list_) for bundle, list_ in found if list_],

@@ -26,6 +26,7 @@ from edgeconv.graph import constant_value
 __all__ = ["GridAssignment", "assign_grids"]
 
 _FIXED = "fixed"
+_WHOLE = "minmax"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,11 +43,15 @@ class GridAssignment:
 
 @dataclasses.dataclass
 class _Group:
-    """Tensors with one quantiser, the operations that tie them together, and the fixed tensors that these read."""
+    """Tensors with one quantiser, the operations that tie them together, and the fixed tensors that these read.
+
+    `constant` are values that depend on no data: nothing of them may be clipped as an outlier.
+    """
 
     tensors: list[ir.Value]
     operations: list[Operation]
     outside: list[ir.Value]
+    constant: frozenset[ir.Value]
 
 
 def assign_grids(plan: Plan, statistics: Statistics, scheme: QuantisationScheme) -> GridAssignment:
@@ -106,7 +111,7 @@ def _groups(plan: Plan, detached: set[ir.Value]) -> list[_Group]:
                 parent[find(value)] = first
     groups: dict[ir.Value, _Group] = {}
     for value in plan.quantised:
-        groups.setdefault(find(value), _Group([], [], [])).tensors.append(value)
+        groups.setdefault(find(value), _Group([], [], [], plan.constant)).tensors.append(value)
     for operation in sharing:
         group = groups[find(operation.outputs[0])]
         group.operations.append(operation)
@@ -136,14 +141,16 @@ def _range(
     group: _Group, fixed: Mapping[ir.Value, Grid], statistics: Statistics, scheme: QuantisationScheme
 ) -> tuple[float, float]:
     """The union of the ranges of everything that flows into the group."""
-    estimate = range_estimator(scheme.ranges)
+    estimate, whole = range_estimator(scheme.ranges), range_estimator(_WHOLE)
     derived = {value for operation in group.operations for value in operation.outputs}
     ranges = [(0.0, 0.0)]
     for value in [*group.tensors, *group.outside]:
         if value in fixed:
             ranges.append((fixed[value].low, fixed[value].high))
+        elif str(value.name) in scheme.tensor_ranges:
+            ranges.append(scheme.tensor_ranges[str(value.name)])
         elif value not in derived:
-            ranges.append(estimate(statistics[str(value.name)]))
+            ranges.append((whole if value in group.constant else estimate)(statistics[str(value.name)]))
     for operation in group.operations:
         ranges.extend((float(array.min()), float(array.max())) for array in _constants(operation) if array.size)
     return min(low for low, _ in ranges), max(high for _, high in ranges)

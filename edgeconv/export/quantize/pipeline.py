@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 from collections.abc import Collection, Iterable, Mapping
@@ -14,6 +15,7 @@ from edgeconv.errors import DataError, UsageError
 from edgeconv.export.calibrate import Statistics, check_sample
 from edgeconv.export.executor import Array
 from edgeconv.export.macs import count_macs
+from edgeconv.export.quantize.grid import Grid
 from edgeconv.export.quantize.groups import GridAssignment, assign_grids
 from edgeconv.export.quantize.insert import insert_quantisers
 from edgeconv.export.quantize.operation import Operation
@@ -30,8 +32,9 @@ from edgeconv.export.quantize.sequential import correct_bias, run_sequential_pas
 from edgeconv.export.quantize.validate import validate_qdq
 from edgeconv.graph import constant_value, module_path
 
-__all__ = ["quantize"]
+__all__ = ["quantize", "with_learned"]
 
+_LEARNED = "learned"
 _MAX_CORRECTION_SAMPLES = 4  # as good as sixteen; each is held as the live tensors of both graphs
 
 
@@ -68,12 +71,32 @@ def quantize(
     )
     held = _first_samples(model, samples) if scheme.bias_correction else []
     corrected = run_sequential_pass(reference, quantised, held, correct_bias) if held else set()
-    validate_qdq(quantised, symmetric=scheme.symmetric)
+    validate_qdq(quantised, symmetric=scheme.symmetric, float_nodes=scheme.float_nodes)
     nodes = tuple(_node_record(operation, raised, corrected) for operation in plan.operations)
     recipe = Recipe(
         scheme.activations, scheme.ranges, scheme.bias_correction, statistics.samples, len(held), tensors, nodes
     )
     return QuantisationResult(quantised, recipe, _summary(recipe, quantised.graph))
+
+
+def with_learned(result: QuantisationResult, model: ir.Model) -> QuantisationResult:
+    """The result for `model`, which is its graph with other integers and scales: ranges that moved are "learned"."""
+    scales: dict[str, float] = {}
+    for node in model.graph:
+        if node.op_type == "QuantizeLinear" and (scale := constant_value(node.inputs[1])) is not None:
+            names = [value.name for value in node.inputs[:1] if value is not None]
+            names += [reader.outputs[0].name for reader in node.outputs[0].consumers()]  # a graph output kept its name
+            scales.update((str(name), float(scale)) for name in names)
+    tensors = tuple(_moved(record, scales.get(record.name, record.scale)) for record in result.recipe.tensors)
+    recipe = dataclasses.replace(result.recipe, tensors=tensors)
+    return QuantisationResult(model, recipe, _summary(recipe, model.graph))
+
+
+def _moved(record: TensorRecord, scale: float) -> TensorRecord:
+    if scale == record.scale:
+        return record
+    grid = Grid(scale, record.zero_point)
+    return dataclasses.replace(record, scale=grid.scale, low=grid.low, high=grid.high, source=_LEARNED)
 
 
 def _check_input_names(model: ir.Model, scheme: QuantisationScheme) -> None:

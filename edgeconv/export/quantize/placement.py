@@ -32,7 +32,7 @@ def keep_weighted(operations: Sequence[Operation], graph: ir.Graph) -> tuple[lis
     """
     image = set(graph.inputs)
     for operation in operations:
-        if operation.is_int8 and _moves(operation) and image.issuperset(operation.inputs):
+        if operation.is_int8 and _moves(operation) and operation.inputs and image.issuperset(operation.inputs):
             image.update(operation.outputs)
     decided: list[Operation] = []
     quantised: dict[ir.Value, None] = {}

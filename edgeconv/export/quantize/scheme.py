@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 
 import onnx_ir as ir
@@ -29,6 +28,7 @@ class QuantisationScheme:
         input_grid: the exact grid of graph inputs that have one, by name. An 8-bit image v scaled to v / 255 has
             ``Grid(1 / 255, -128)``: its own values, not calibrated ones.
         float_nodes: operators, by node name, that stay in float.
+        tensor_ranges: ranges (low, high) of single tensors, by name, instead of the estimated ones.
 
     Raises:
         UsageError: an unknown name.
@@ -39,6 +39,7 @@ class QuantisationScheme:
     bias_correction: bool = True
     input_grid: Mapping[str, Grid] = dataclasses.field(default_factory=dict)
     float_nodes: tuple[str, ...] = ()
+    tensor_ranges: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.activations not in _ACTIVATIONS:
@@ -96,20 +97,6 @@ class Recipe:
     correction_samples: int
     tensors: tuple[TensorRecord, ...]
     nodes: tuple[NodeRecord, ...]
-
-    def to_json(self) -> str:
-        """The recipe as JSON; `from_json` reads it back."""
-        return json.dumps(dataclasses.asdict(self), indent=1)
-
-    @classmethod
-    def from_json(cls, text: str) -> Recipe:
-        """The inverse of `to_json`."""
-        data = json.loads(text)
-        data["tensors"] = tuple(TensorRecord(**record) for record in data["tensors"])
-        data["nodes"] = tuple(
-            NodeRecord(**{**record, "raised_channels": tuple(record["raised_channels"])}) for record in data["nodes"]
-        )
-        return cls(**data)
 
 
 @dataclasses.dataclass(frozen=True)

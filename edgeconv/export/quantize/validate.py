@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 
 import numpy as np
 import onnx_ir as ir
@@ -21,7 +22,7 @@ _UINT8_SHIFT = 128
 _Quantiser = tuple[float, int]
 
 
-def validate_qdq(model: ir.Model, *, symmetric: bool = False) -> None:
+def validate_qdq(model: ir.Model, *, symmetric: bool = False, float_nodes: Collection[str] = ()) -> None:
     """Check the Q/DQ graph `model`, with int8 activations or its uint8 twin.
 
     1. Activations and constant operands: a float32 scale of shape [], positive and finite; a zero point of shape []
@@ -33,6 +34,8 @@ def validate_qdq(model: ir.Model, *, symmetric: bool = False) -> None:
     6. Every float graph input is quantised at once; every float graph output comes from a DequantizeLinear; unless
        `symmetric`, where both stay in float.
 
+    Of operators in `float_nodes`, by node name, only the quantisers around them are checked.
+
     Raises:
         ExportError: the first rule that is broken, with the node and what was expected.
     """
@@ -41,6 +44,8 @@ def validate_qdq(model: ir.Model, *, symmetric: bool = False) -> None:
         if node.op_type in _QUANTISERS:
             _check_quantiser(node, unsigned, symmetric)
     for unit in operator_units(model.graph):
+        if unit.node.name in float_nodes:  # its neighbours' quantisers may be right before and behind it
+            continue
         quantisers = _data_quantisers(unit)
         if integer_constant(unit.node, 1) is not None or (quantisers and OPERATORS[unit.node.op_type].weighted):
             _check_weights(unit)

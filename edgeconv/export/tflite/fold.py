@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -38,13 +39,19 @@ def fold_constants(nodes: Sequence[ir.Node], opsets: Mapping[str, int]) -> dict[
 
     ONNX Runtime computes them, so that an expression left in the graph (a gate map as a product of a row and a column
     map, say) has here the value it has there.  Dequantised constants are evaluated only where such an expression reads
-    them: the lowering takes their integers as they are.
+    them: the lowering takes their integers as they are.  A Resize that enlarges a constant stays an operator, for who
+    stored a small map wants a small file.
     """
     known: set[ir.Value] = set()
     constant_nodes: list[ir.Node] = []
     for node in nodes:
         inputs = [value for value in node.inputs if value is not None]
-        if inputs and _is_pure(node) and all(v in known or constant_array(v) is not None for v in inputs):
+        if (
+            inputs
+            and _is_pure(node)
+            and not _enlarges(node)
+            and all(v in known or constant_array(v) is not None for v in inputs)
+        ):
             known.update(node.outputs)
             constant_nodes.append(node)
     folded = {node for node in constant_nodes if node.op_type != "DequantizeLinear"}
@@ -53,6 +60,15 @@ def fold_constants(nodes: Sequence[ir.Node], opsets: Mapping[str, int]) -> dict[
 
 def _is_pure(node: ir.Node) -> bool:
     return not node.domain and not any(attribute.type in _GRAPHS for attribute in node.attributes.values())
+
+
+def _enlarges(node: ir.Node) -> bool:
+    if node.op_type != "Resize" or node.inputs[0] is None:
+        return False
+    before, after = node.inputs[0].shape, node.outputs[0].shape
+    if before is None or after is None or not (before.is_static() and after.is_static()):
+        return False
+    return math.prod(after.numpy()) > math.prod(before.numpy())
 
 
 def _evaluate(

@@ -12,7 +12,7 @@ Rules, in the order they are applied:
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,11 +20,12 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from edgeconv.errors import ExportError
+from edgeconv.export.gelu import find_gelu
 from edgeconv.export.tflite.fold import constant_array, fold_constants
-from edgeconv.export.tflite.gelu import find_gelu, only_reader
 from edgeconv.export.tflite.layout import Shape
 from edgeconv.export.tflite.pixel_shuffle import dcr_order, find_shuffles
 from edgeconv.export.tflite.tensors import Quantiser
+from edgeconv.graph import only_reader
 
 __all__ = ["Constant", "GraphView", "Step", "module_path", "static_shape"]
 
@@ -60,6 +61,7 @@ class GraphView:
         self.graph = model.graph
         self._nodes = _reachable(model.graph)
         self.constants = self._read_constants(model)
+        self._nodes = _reachable(model.graph, self.constants)  # without what only a folded constant was made of
         #: Operators in order of execution, QuantizeLinear and DequantizeLinear of activations among them.
         self.steps: Sequence[Step] = self._cluster(fusing)
         #: Pixel shuffles that read what a convolution wrote in DCR order, and that order by convolution.
@@ -170,13 +172,13 @@ def module_path(node: ir.Node) -> str:
     return node.metadata_props.get("edgeconv.module") or (node.name or "").rpartition("/")[0]
 
 
-def _reachable(graph: ir.Graph) -> list[ir.Node]:
-    """Nodes that an output depends on, in order of execution."""
-    pending = [value.producer() for value in graph.outputs]
+def _reachable(graph: ir.Graph, known: Collection[ir.Value] = ()) -> list[ir.Node]:
+    """Nodes that an output depends on but for the values that are `known`, in order of execution."""
+    pending = [value.producer() for value in graph.outputs if value not in known]
     wanted: set[ir.Node] = set()
     while pending:
         node = pending.pop()
         if node is not None and node not in wanted:
             wanted.add(node)
-            pending += [value.producer() for value in node.inputs if value is not None]
+            pending += [value.producer() for value in node.inputs if value is not None and value not in known]
     return [node for node in graph if node in wanted]

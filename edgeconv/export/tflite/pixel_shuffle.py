@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx_ir as ir
 
-from edgeconv.export.tflite.gelu import only_reader
+from edgeconv.graph import only_reader
 
 if TYPE_CHECKING:
     from edgeconv.export.tflite.graph import Step

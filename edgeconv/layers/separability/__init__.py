@@ -17,10 +17,12 @@ from edgeconv.layers.separability.decompose import (
 )
 from edgeconv.layers.separability.filters import filter_names, make_filter
 from edgeconv.layers.separability.image import Cost, apply, break_even_rank, cost
+from edgeconv.layers.separability.maps import SeparableMaps, separate_maps
 
 __all__ = [
     "Cost",
     "Separability",
+    "SeparableMaps",
     "apply",
     "break_even_rank",
     "cost",
@@ -33,4 +35,5 @@ __all__ = [
     "rank_for",
     "reconstruct",
     "separability",
+    "separate_maps",
 ]

@@ -119,3 +119,13 @@ def test_bundle_table_lists_files_failures_and_rewrites() -> None:
     assert _row(text, "openvino int8") == ["8.7", "models/model.int8.xml", "f32:", "none"]
     assert "✗ litert fp32 could not be made: operator [Foo] is unknown" in text
     assert "fold_batchnorm: 18 changed, exact, 128.1 dB" in text
+
+
+def test_what_gates_cost_is_a_line_of_its_own() -> None:
+    facts = {"transposes": "0", "gates": "3.41 of 3.48 MB are folded gate maps"}
+    artifact = Artifact("models/model.int8.tflite", "0" * 64, 3_480_000, "litert", "int8", [], [], [], facts)
+    model = ModelIdentity("deblur", "built-in", None, 60_340, None, "exact")
+    manifest = Manifest(1, "deblur-host", model, "host", [], [], [artifact], [], [], [], [], None, {}, {}, [])
+    text = _printed(bundle_table(manifest))
+    assert _row(text, "litert int8") == ["3.5", "models/model.int8.tflite", "transposes:", "0"]
+    assert "litert int8: 3.41 of 3.48 MB are folded gate maps" in text

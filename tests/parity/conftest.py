@@ -89,7 +89,11 @@ def reseal():
             return dataclasses.replace(entry, **fresh)
 
         manifest = read_manifest(directory)
-        manifest = dataclasses.replace(manifest, artifacts=[renewed(a) for a in manifest.artifacts])
+        manifest = dataclasses.replace(
+            manifest,
+            artifacts=[renewed(a) for a in manifest.artifacts],
+            files=[renewed(file) for file in manifest.files],
+        )
         (directory / "manifest.json").write_text(to_json(manifest))
         return load_bundle(directory)
 

@@ -8,7 +8,9 @@ from collections.abc import Callable
 
 import onnx_ir as ir
 
-__all__ = ["GeluPattern", "find_gelu", "only_reader"]
+from edgeconv.graph import only_reader
+
+__all__ = ["GeluPattern", "find_gelu"]
 
 Scalar = Callable[["ir.Value | None"], "float | None"]
 
@@ -20,12 +22,6 @@ class GeluPattern:
     x: ir.Value
     output: ir.Value
     nodes: tuple[ir.Node, ...]
-
-
-def only_reader(value: ir.Value) -> ir.Node | None:
-    """The node that reads `value` if it is the only one and `value` is not an output of the graph."""
-    uses = list(value.uses())
-    return uses[0].node if len(uses) == 1 and not value.is_graph_output() else None
 
 
 def find_gelu(erf: ir.Node, scalar: Scalar) -> GeluPattern | None:

@@ -1,0 +1,88 @@
+"""What was left in float, as a table for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from edgeconv.export.mixed.report import MixedReport, Price, Quality
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+__all__ = ["mixed_lines", "mixed_table"]
+
+
+def mixed_table(report: MixedReport) -> RenderableType:
+    """A row for the int8 graph and for each rescue, with what it gained and what it costs in each runtime.
+
+    A cell has the median in milliseconds and what the rescue added to it; bytes likewise.
+    """
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
+    table.add_column("Left in float", overflow="fold")
+    for head in ("worst case dB", "all cases dB", *([report.metric] if report.metric else [])):
+        table.add_column(head, justify="right")
+    runtimes = [price.runtime for price in report.int8_prices]
+    for runtime in runtimes:
+        table.add_column(f"{runtime} ms", justify="right")
+        table.add_column("MB", justify="right")
+    base = [_cost(price, None) for price in report.int8_prices]
+    table.add_row(
+        "nothing (int8)", *_quality(report.int8, None, report.metric), *(cell for pair in base for cell in pair)
+    )
+    for rescue, before, prices in report.steps():
+        named = {price.runtime: price for price in rescue.prices}
+        costs = [_cost(named[price.runtime], price) for price in prices]
+        what = rescue.name if rescue.operators == (rescue.name,) else f"{rescue.name}: {', '.join(rescue.operators)}"
+        cells = _quality(rescue.quality, before, report.metric)
+        table.add_row(escape(f"+ {what}"), *cells, *(cell for pair in costs for cell in pair))
+    return table
+
+
+def mixed_lines(report: MixedReport) -> Iterator[str]:
+    """What there is to say beside the table."""
+    if not report.rescues:
+        yield f"{_sentence(report.target)}: int8 meets it as it is, nothing was left in float."
+        return
+    yield f"{_sentence(report.target)}: met with what is in the table left in float; each row adds to those above it."
+    if report.machine:
+        yield f"Prices are this machine's: {report.machine}, timed in turns with the int8 graph. +: what the row adds."
+    if report.dropped:
+        yield f"Tried and not needed after all: {', '.join(report.dropped)}."
+    yield from (f"Not priced: {reason}" for reason in report.not_priced)
+    remarks = [(p.runtime, p.remark) for r in (report.int8_prices, *(x.prices for x in report.rescues)) for p in r]
+    yield from dict.fromkeys(f"{runtime}: {remark}" for runtime, remark in remarks if remark)
+
+
+def _sentence(words: str) -> str:
+    return words[0].upper() + words[1:]
+
+
+def _quality(quality: Quality, before: Quality | None, metric: str | None) -> list[str]:
+    cells = [
+        _decibels(quality.worst_db, None if before is None else before.worst_db),
+        _decibels(quality.sqnr_db, None if before is None else before.sqnr_db),
+    ]
+    if metric:
+        cells.append("–" if quality.metric is None else f"{quality.metric:.4f}")
+    return cells
+
+
+def _decibels(value: float | None, before: float | None) -> str:
+    if value is None:
+        return "exact"
+    return f"{value:.1f}" if before is None else f"{value:.1f} ({value - before:+.1f})"
+
+
+def _cost(price: Price, before: Price | None) -> tuple[str, str]:
+    """Milliseconds and megabytes."""
+    if price.latency_ms is None:
+        return "–", "–" if not price.bytes else f"{price.bytes / 1e6:.2f}"
+    if before is None or before.latency_ms is None:
+        return f"{price.latency_ms:.2f}", f"{price.bytes / 1e6:.2f}"
+    time = f"{price.latency_ms:.2f} ({price.latency_ms - before.latency_ms:+.2f})"
+    return time, f"{price.bytes / 1e6:.2f} ({(price.bytes - before.bytes) / 1e6:+.2f})"

@@ -1,0 +1,124 @@
+"""The fp32 graph that is quantised: what every choice shares is made once, what a choice decides on a copy of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
+
+from edgeconv.errors import UsageError
+from edgeconv.export.choices import Choices
+from edgeconv.export.data import Array
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+    from edgeconv.rewrite import RewriteReport
+
+__all__ = ["AdaptedGraph", "PreparedGraph", "SampleStream", "Stage", "adapt_graph", "compress_gates", "prepare_graph"]
+
+_EQUALISING_SAMPLES = 4  # channel ranges settle after four images
+
+Stage = Callable[[str], AbstractContextManager[None]]
+
+SampleStream = Callable[[], Iterator[dict[str, Array]]]
+"""Begins anew to yield the normalised calibration samples, without holding them in memory."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PreparedGraph:
+    """The traced graph after the rewrites that need neither data nor a choice, which were checked on `probes`."""
+
+    model: ir.Model
+    reports: tuple[RewriteReport, ...]
+    probes: Sequence[Mapping[str, Array]]
+
+
+@dataclasses.dataclass(frozen=True)
+class AdaptedGraph:
+    """The graph that is quantised, and the rewrites that made it of the prepared one."""
+
+    model: ir.Model
+    reports: tuple[RewriteReport, ...]
+
+
+def prepare_graph(traced: ir.Model, probes: Sequence[Mapping[str, Array]], stage: Stage) -> PreparedGraph:
+    """Rewrite and simplify `traced`, which is used up.
+
+    Args:
+        traced: the graph as it was exported.
+        probes: normalised inputs that each rewrite is checked on.
+        stage: announces what begins.
+
+    Raises:
+        ExportError: the traced graph does not run, or the simplified one is not static.
+    """
+    from edgeconv.export.simplify import simplify
+    from edgeconv.rewrite import default_rewrites, run_rewrites
+
+    with stage("rewrite"):
+        reports = run_rewrites(traced, default_rewrites(), probes)
+    with stage("simplify"):
+        model = simplify(traced)
+    return PreparedGraph(model, tuple(reports), probes)
+
+
+def adapt_graph(prepared: PreparedGraph, samples: SampleStream, choices: Choices) -> AdaptedGraph:
+    """A copy of the prepared graph: pairs truncated or merged, channels balanced for rounding, gates as `choices` asks.
+
+    Raises:
+        UsageError: `choices` names a node that the graph does not have.
+        DataError: a calibration sample, or an activation on it, is not finite.
+    """
+    from edgeconv.export.calibrate import collect_channel_ranges
+    from edgeconv.export.moments import bottleneck_names, collect_moments
+    from edgeconv.rewrite import BalanceBottlenecks, EqualiseBottlenecks, EqualiseChannels, MergePairs, run_rewrites
+    from edgeconv.rewrite.truncate_pairs import TruncatePairs
+
+    def few() -> Iterator[dict[str, Array]]:
+        return itertools.islice(samples(), _EQUALISING_SAMPLES)
+
+    model = prepared.model.clone()
+    reports: list[RewriteReport] = []
+    if choices.ranks:
+        moments = collect_moments(model, few(), centred=False)
+        reports += run_rewrites(model, [TruncatePairs(choices.ranks, moments)], prepared.probes)
+    if choices.merged_pairs:
+        reports += run_rewrites(model, [MergePairs(choices.merged_pairs)], prepared.probes)
+    _check_names((prepared.model, model), choices)
+    if choices.balancing:
+        reports += run_rewrites(model, [BalanceBottlenecks(collect_moments(model, few()))], prepared.probes)
+    # Each needs the ranges that the one before left.
+    ranges = collect_channel_ranges(model, few(), tensors=bottleneck_names(model))
+    reports += run_rewrites(model, [EqualiseBottlenecks(ranges)], prepared.probes)
+    ranges = collect_channel_ranges(model, few())
+    reports += run_rewrites(model, [EqualiseChannels(ranges, choices.equalisation)], prepared.probes)
+    reports += compress_gates(model, prepared.probes, choices)
+    return AdaptedGraph(model, tuple(reports))
+
+
+def compress_gates(model: ir.Model, probes: Sequence[Mapping[str, Array]], choices: Choices) -> list[RewriteReport]:
+    """Store the gates of `model`, in place, as `choices` asks; the last rewrite, for the others read gates as maps."""
+    from edgeconv.rewrite import CompressGates, run_rewrites
+    from edgeconv.rewrite.compress_gates import FOLDED
+
+    if choices.gates == FOLDED:
+        return []
+    return run_rewrites(model, [CompressGates(choices.gates, choices.gate_rank)], probes)
+
+
+def _check_names(models: Sequence[ir.Model], choices: Choices) -> None:
+    """A range of a tensor that only the graph before merging has is none too many: it belonged to another choice."""
+    nodes = {str(node.name) for model in models for node in model.graph}
+    tensors = {str(value.name) for model in models for value in model.graph.inputs}
+    tensors |= {str(value.name) for model in models for node in model.graph for value in node.outputs}
+    wanted = (("operator", choices.float_nodes, nodes), ("tensor", choices.tensor_ranges, tensors))
+    for what, names, known in wanted:
+        unknown = [name for name in names if name not in known]
+        if unknown:
+            raise UsageError(
+                f"The graph has no {what} {unknown[0]!r}.",
+                "Choices fit the model that they were made for, whose bundle has the names in models/model.fp32.onnx.",
+            )

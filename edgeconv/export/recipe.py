@@ -1,0 +1,97 @@
+"""`recipe.json`: everything that an export decided, in one readable document of the bundle.
+
+With the same model and the same calibration data, `edgeconv export --recipe recipe.json` gives the same model files
+byte for byte, where the tools have the versions that it names.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from edgeconv.errors import BundleError
+from edgeconv.export.choices import Choices
+from edgeconv.export.fingerprint import CalibrationData
+from edgeconv.export.graphs import Graphs
+from edgeconv.export.learn import LearnReport
+from edgeconv.export.quantize.scheme import Recipe
+from edgeconv.export.search import SearchReport
+from edgeconv.manifest import AppliedRewrite, Manifest
+from edgeconv.schema import SchemaError, from_dict
+
+__all__ = ["RECIPE_PATH", "SCHEMA_VERSION", "BundleRecipe", "make_recipe", "read_choices", "read_recipe"]
+
+RECIPE_PATH = "recipe.json"
+SCHEMA_VERSION = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class BundleRecipe:
+    """What was decided, by whom (tool versions), and on what (model and data).
+
+    `choices` is what an export can be made to repeat; the rest follows from it, the model and the data:
+    `rewrites` of the graph in the order in which they were applied, and for each quantisation scheme the grid of every
+    tensor and what became of every operator.  `search` is what was tried to find the choices,
+    None without a search, and `learn` what learning gained; `calibration` is None where there was none, hence no int8.
+    """
+
+    schema_version: int
+    model: str
+    weights_sha256: str | None
+    choices: Choices
+    calibration: CalibrationData | None
+    rewrites: list[AppliedRewrite]
+    schemes: Mapping[str, Recipe]
+    tools: Mapping[str, str]
+    search: SearchReport | None = None
+    learn: LearnReport | None = None
+
+
+def make_recipe(manifest: Manifest, graphs: Graphs) -> BundleRecipe:
+    """The recipe of the bundle that `manifest` describes."""
+    return BundleRecipe(
+        SCHEMA_VERSION,
+        manifest.model.name,
+        manifest.model.weights_sha256,
+        graphs.choices,
+        graphs.calibration,
+        manifest.rewrites,
+        {scheme: result.recipe for scheme, result in graphs.int8.items()},
+        manifest.tools,
+        graphs.search,
+        graphs.learn,
+    )
+
+
+def read_recipe(path: Path) -> BundleRecipe:
+    """Read and type-check a recipe: the file itself, or the bundle directory that it is in.
+
+    Raises:
+        BundleError: there is none, it is no JSON, of a newer schema, or a key is missing, unknown or mistyped.
+    """
+    path = path / RECIPE_PATH if path.is_dir() else path
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BundleError(
+            f"There is no recipe at {path}.",
+            f"Name the {RECIPE_PATH} of a bundle; one that an older export made has none.",
+        ) from None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise BundleError(f"{path} is no recipe: {error}.", f"Name the {RECIPE_PATH} of a bundle.") from error
+    found = document.get("schema_version") if isinstance(document, dict) else None
+    if isinstance(found, int) and found > SCHEMA_VERSION:
+        raise BundleError(
+            f"{path} has schema version {found}, this edgeconv reads up to {SCHEMA_VERSION}.", "Update edgeconv."
+        )
+    try:
+        return from_dict(BundleRecipe, document)
+    except (SchemaError, RecursionError) as error:
+        raise BundleError(f"{path} is damaged or foreign: {error}.", f"Name the {RECIPE_PATH} of a bundle.") from error
+
+
+def read_choices(path: Path) -> Choices:
+    """The choices of a recipe, for an export that repeats them; see `read_recipe`."""
+    return read_recipe(path).choices

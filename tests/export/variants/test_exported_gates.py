@@ -1,0 +1,65 @@
+"""`edgeconv export --gates`: what the bundle says, and what the default says about the alternatives."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edgeconv.bundles import load_bundle
+from edgeconv.errors import UsageError
+from edgeconv.export.options import ExportOptions
+from edgeconv.export.pipeline import build_bundle
+from edgeconv.export.recipe import read_choices
+from edgeconv.graph import save_graph
+from edgeconv.manifest import GATES_FACT
+from edgeconv.parity.tolerance import default_tolerances
+
+
+@pytest.fixture(scope="module")
+def reduced(network, samples_path, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("reduced")
+    save_graph(network, folder / "net.onnx")
+    options = ExportOptions(
+        model=str(folder / "net.onnx"),
+        calibration=str(samples_path),
+        runtimes=("onnxruntime",),
+        gates="reduced",
+        output=folder,
+    )
+    (built,) = build_bundle(options).bundles
+    return load_bundle(Path(built.path))
+
+
+def test_another_form_of_gates_is_an_approximation_with_its_error(reduced, exported):
+    (rewrite,) = [rewrite for rewrite in reduced.manifest.rewrites if rewrite.name == "compress_gates"]
+    assert (rewrite.equivalence, rewrite.changed) == ("approximated", 1)
+    assert rewrite.details[0].endswith("2048 of 32768 values")
+    assert " dB, " in rewrite.details[0]
+    assert (reduced.manifest.model.equivalence, exported.manifest.model.equivalence) == ("approximated", "exact")
+    assert reduced.manifest.tolerances == default_tolerances("approximated")
+
+
+def test_the_recipe_knows_the_form(reduced):
+    assert read_choices(reduced.directory).gates == "reduced"
+
+
+def test_only_folded_gates_are_said_to_be_large(reduced, exported):
+    for precision in ("int8", "fp32"):
+        said = exported.manifest.artifact("onnxruntime", precision)
+        small = reduced.manifest.artifact("onnxruntime", precision)
+        assert "--gates reduced" in said.facts[GATES_FACT]
+        assert GATES_FACT not in small.facts
+        assert small.total_bytes < 0.6 * said.total_bytes
+
+
+def test_the_price_that_was_said_is_that_of_the_file(reduced, exported):
+    said = exported.manifest.artifact("onnxruntime", "fp32").facts[GATES_FACT]
+    promised = float(said.partition("--gates reduced: about ")[2].partition(" MB")[0]) * 1e6
+    assert abs(reduced.manifest.artifact("onnxruntime", "fp32").total_bytes - promised) < 6000
+
+
+@pytest.mark.parametrize(("gates", "rank"), [("rank", None), ("expression", 0)])
+def test_what_means_nothing_is_refused_before_anything_is_loaded(gates, rank, tmp_path):
+    with pytest.raises(UsageError):
+        build_bundle(ExportOptions(model="not-there.onnx", gates=gates, gate_rank=rank, output=tmp_path))
