@@ -74,10 +74,9 @@ class Interpreter:
     ) -> list[Tensor]:
         """The graph's outputs, in order."""
         values = {**self._constants, **learned}
-        values |= {value: torch.from_numpy(inputs[str(value.name)]) for value in self._inputs}
+        values |= {value: torch.tensor(inputs[str(value.name)]) for value in self._inputs}
         for step in self._steps:
-            if step.node.outputs[0] not in learned:
-                values[step.node.outputs[0]] = _apply(step, values)
+            values[step.node.outputs[0]] = _apply(step, values)
         return [values[value] for value in self._outputs]
 
     def _add(self, node: ir.Node, learned: frozenset[ir.Value]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from edgeconv.export.data import Sample
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Amount", "learn", "why_not"]
 
-_FIGURES = ("held_before_db", "held_after_db", "shifted_before_db", "shifted_after_db")
 _LEAST_GAIN_DB = 0.2  # rounding is chaotic: two graphs closer than this are equal
 
 
@@ -40,7 +39,6 @@ def learn(
     samples: Iterable[Sample],
     amount: Amount,
     float_nodes: Collection[str] = (),
-    progress: Callable[[str], None] = lambda words: None,
 ) -> tuple[QuantisationResult, LearnReport]:
     """`closed` with learned biases, ranges and weights where these win, else `closed` itself.
 
@@ -54,7 +52,6 @@ def learn(
         samples: raw calibration samples, split as a search does; see `split_held`.
         amount: how long.
         float_nodes: operators that were left in float, by node name.
-        progress: called with what is done.
     """
     from edgeconv.export.learn.interpreter import unknown_operators
     from edgeconv.export.learn.parameters import Parameters
@@ -77,20 +74,30 @@ def learn(
     session = open_session(original, optimise=True)
     targets = [session.run(None, sample) for sample in inputs]
     steps = amount.steps or plan_steps(model, inputs, targets, amount.seconds)
-    progress(f"learn: {steps} steps")
     learn_parameters(model, inputs, targets, steps)
     validate_qdq(model, float_nodes=float_nodes)
     images = held_images(original, ports, held)
     before, after = (Figures(*(image.sqnr_db(graph) for image in images)) for graph in (closed.model, model))
     reason = why_not(before, after)
-    figures = zip(_FIGURES, (before.sqnr_db, after.sqnr_db, before.shifted_db, after.shifted_db), strict=True)
-    finite = {name: value for name, value in figures if math.isfinite(value)}
-    report = dataclasses.replace(report, steps=steps, accepted=not reason, reason=reason, **finite)  # type: ignore[arg-type]
+    report = dataclasses.replace(
+        report,
+        steps=steps,
+        held_before_db=_finite(before.sqnr_db),
+        held_after_db=_finite(after.sqnr_db),
+        shifted_before_db=_finite(before.shifted_db),
+        shifted_after_db=_finite(after.shifted_db),
+        accepted=not reason,
+        reason=reason,
+    )
     return closed if reason else with_learned(closed, model), report
 
 
 def why_not(before: Figures, after: Figures) -> str:
     """Why the graph with the figures `after` is not taken instead of the one with `before`; empty where it is."""
-    if not after.sqnr_db >= before.sqnr_db + _LEAST_GAIN_DB:
+    if not after.sqnr_db - before.sqnr_db >= _LEAST_GAIN_DB:  # nor where both are exact
         return f"no gain of {_LEAST_GAIN_DB:g} dB on samples held back"
     return "" if after.shifted_db >= before.shifted_db else "worse on shifted samples"
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

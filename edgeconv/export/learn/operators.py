@@ -126,7 +126,7 @@ def _average_pool(node: ir.Node) -> Operator | None:
 
 def _window(node: ir.Node) -> tuple[tuple[int, ...], tuple[int, ...], list[int]] | None:
     kernel = node.attributes.get_ints("kernel_shape", [])
-    if len(kernel) != 2 or node.attributes.get_int("ceil_mode", 0) or _padded_by_itself(node):
+    if len(kernel) != 2 or node.attributes.get_int("ceil_mode", 0) != 0 or _padded_by_itself(node):
         return None
     strides = node.attributes.get_ints("strides", [1, 1])
     return tuple(kernel), tuple(strides), list(node.attributes.get_ints("pads", [0] * 4))
@@ -168,7 +168,7 @@ def _space_to_depth(node: ir.Node) -> Operator | None:
 
 def _reshape(node: ir.Node) -> Operator | None:
     wanted = constant_value(node.inputs[1])
-    if wanted is None or node.attributes.get_int("allowzero", 0):
+    if wanted is None or node.attributes.get_int("allowzero", 0) != 0:
         return None
 
     def run(inputs: Sequence[Tensor]) -> Tensor:

@@ -30,9 +30,7 @@ class Case:
 CASES = {
     "conv": Case("Conv<pads=[1,1,1,1]>(x, w, b)", "1,4,6,8", {"w": (4, 4, 3, 3), "b": (4,)}),
     "conv uneven": Case("Conv<pads=[0,1,2,1], strides=[2,1]>(x, w)", "1,4,3,8", {"w": (4, 4, 3, 3)}),
-    "conv groups": Case(
-        "Conv<group=2, dilations=[2,2], pads=[2,2,2,2]>(x, w)", "1,6,6,8", {"w": (6, 2, 3, 3)}
-    ),
+    "conv groups": Case("Conv<group=2, dilations=[2,2], pads=[2,2,2,2]>(x, w)", "1,6,6,8", {"w": (6, 2, 3, 3)}),
     "up": Case("ConvTranspose<strides=[2,2]>(x, w, b)", "1,3,12,16", {"w": (4, 3, 2, 2), "b": (3,)}),
     "up cropped": Case(
         "ConvTranspose<strides=[2,2], pads=[1,0,1,1], output_padding=[1,0]>(x, w)", "1,3,12,16", {"w": (4, 3, 3, 3)}
@@ -88,8 +86,7 @@ def _network(build_graph: BuildGraph, case: Case) -> ir.Model:
     arrays = {name: _array(given, generator) for name, given in case.constants.items()}
     kinds = {"float32": "float", "int64": "int64"}
     declared = "".join(
-        f", {kinds[str(array.dtype)]}{list(array.shape) if array.ndim else ''} {name}"
-        for name, array in arrays.items()
+        f", {kinds[str(array.dtype)]}{list(array.shape) if array.ndim else ''} {name}" for name, array in arrays.items()
     )
     text = f"g (float[1,4,6,8] x{declared}) => (float[{case.output}] y) {{ y = {case.expression} }}"
     return build_graph(text, **{name: np.asarray(array) for name, array in arrays.items()})
