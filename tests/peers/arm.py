@@ -181,7 +181,9 @@ def _crops(subject: Subject, count: int) -> np.ndarray:
 
 
 def _median_ns(record: RunRecord, runtime: str, precision: str) -> int | None:
-    return next((r.latency_ns.p50 for r in record.results if (r.runtime, r.precision) == (runtime, precision)), None)
+    """Of samples so few that the record gives no percentile."""
+    found = (r.latency_ns.samples for r in record.results if (r.runtime, r.precision) == (runtime, precision))
+    return next((int(np.median(samples)) for samples in found if samples), None)
 
 
 def _sqnr_db(record: RunRecord, runtime: str) -> float | None:

@@ -144,9 +144,10 @@ def _prepare(database: sqlite3.Connection, path: Path) -> None:
 
 def _version(database: sqlite3.Connection, path: Path) -> int:
     """The version of the schema, 0 for a new file; changes nothing."""
-    (application,) = database.execute("PRAGMA application_id").fetchone()
-    (version,) = database.execute("PRAGMA user_version").fetchone()
-    (tables,) = database.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    with _one_view(database):  # else another process could make the store between two of these
+        (application,) = database.execute("PRAGMA application_id").fetchone()
+        (version,) = database.execute("PRAGMA user_version").fetchone()
+        (tables,) = database.execute("SELECT count(*) FROM sqlite_master").fetchone()
     if application != APPLICATION_ID and (application or version or tables):
         raise RecordError(f"{path} is an SQLite file of another program.", _KEEP)
     if version > len(MIGRATIONS):
@@ -155,6 +156,19 @@ def _version(database: sqlite3.Connection, path: Path) -> int:
             "Update edgeconv.",
         )
     return int(version)
+
+
+@contextmanager
+def _one_view(database: sqlite3.Connection) -> Iterator[None]:
+    """All that is read in the block is of one moment."""
+    if database.in_transaction:
+        yield
+        return
+    database.execute("BEGIN")
+    try:
+        yield
+    finally:
+        database.execute("ROLLBACK")
 
 
 def _use_log(database: sqlite3.Connection) -> None:
