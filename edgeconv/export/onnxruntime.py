@@ -15,6 +15,7 @@ __all__ = ["convert", "tensor_specs"]
 
 def convert(job: ConversionJob) -> ConvertedFile:
     """Write `model.<precision>.onnx`."""
+    from edgeconv.export.channels_last import spell_out_depth_to_space
     from edgeconv.export.constant_expressions import spell_out_quantisers
     from edgeconv.export.float_guards import guard_float_operators
     from edgeconv.export.twins import to_uint8
@@ -22,6 +23,7 @@ def convert(job: ConversionJob) -> ConvertedFile:
     model = ir.load(job.source)
     if job.precision == "int8" and job.activations == "uint8":
         model = to_uint8(model)
+    spell_out_depth_to_space(model)
     guard_float_operators(model)
     spell_out_quantisers(model)
     path = Path(job.directory) / f"model.{job.precision}.onnx"

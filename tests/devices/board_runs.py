@@ -19,6 +19,7 @@ from edgeconv.bundles import Bundle
 from edgeconv.devices.emulate.boards import find_board
 from edgeconv.devices.profile import load_profile
 from edgeconv.export.bundle import write_bundle
+from edgeconv.export.channels_last import join_depth_to_space
 from edgeconv.export.operator_bundle import OperatorBundle
 from edgeconv.export.operator_parity import OperatorParity
 from edgeconv.export.wheels import make_supply
@@ -58,7 +59,7 @@ class DemoBundles:
         """The artefacts of one runtime, with no wheels but its own."""
         whole, path = self.of(board), self.directory / f"{runtime}-{board}"
         artifacts = [a for a in whole.manifest.artifacts if a.runtime == runtime]
-        sources = {e.path: whole.directory / e.path for a in artifacts for e in (a, *a.companions)}
+        sources = {path: whole.directory / path for artifact in artifacts for path in artifact.paths}
         supply = make_supply(load_profile(find_board(board).profile), [runtime], lambda stage: None)
         with np.load(whole.golden) as golden:
             write_bundle(path, dataclasses.replace(whole.manifest, artifacts=artifacts), sources, dict(golden), supply)
@@ -132,7 +133,7 @@ class SmallDemo(DemoBundles):
 def _operators(bundle: Bundle) -> OperatorBundle:
     (port,) = bundle.manifest.inputs
     sample = normalise(np.load(bundle.golden)[f"input.{port.name}"][0], port)
-    model = ir.load(bundle.directory / bundle.manifest.artifact("onnxruntime", "int8").path)
+    model = join_depth_to_space(ir.load(bundle.directory / bundle.manifest.artifact("onnxruntime", "int8").path))
     return OperatorBundle(model, {port.name: sample})
 
 

@@ -18,13 +18,12 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from edgeconv.benchmarks.agent.feeds import normalise
 from edgeconv.benchmarks.agent.golden import read_cases
 from edgeconv.benchmarks.drift import golden_outputs
 from edgeconv.bundles import Bundle
 from edgeconv.errors import DataError, EdgeconvError, ModelError
+from edgeconv.export.channels_last import join_depth_to_space
 from edgeconv.export.executor import Array
 from edgeconv.graph import load_graph
 from edgeconv.manifest import Artifact
@@ -69,7 +68,7 @@ def locate_in_artifact(bundle: Bundle, runtime: str, precision: str) -> Location
     failures: tuple[type[Exception], ...] = (EdgeconvError, *get_runtime("onnxruntime").failures())
     for graph in _graphs(bundle, artifact):
         try:
-            reference = StepReference(load_graph(bundle.directory / graph.path))
+            reference = StepReference(join_depth_to_space(load_graph(bundle.directory / graph.path)))
         except failures as error:
             words = str(error).strip().splitlines() or [type(error).__name__]
             unfit.append(f"{graph.path} cannot be computed ({words[-1].rstrip('.')})")
@@ -111,11 +110,10 @@ def _cases(bundle: Bundle, reference: StepReference) -> Iterator[_Case]:
 
 def _reproduces(bundle: Bundle, graph: Artifact, cases: Sequence[_Case]) -> bool:
     """Whether a graph still gives the golden outputs that were made with it."""
-    with np.load(bundle.golden, allow_pickle=False) as archive:
-        try:
-            golden = golden_outputs({name: archive[name] for name in archive.files}, _golden_name(graph))
-        except DataError:
-            return False
+    try:
+        golden = golden_outputs(bundle.golden_arrays(), _golden_name(graph))
+    except DataError:
+        return False
     bound = _REPRODUCED_DB[graph.precision]
     for index, case in enumerate(cases):
         for port, wanted in golden.items():
