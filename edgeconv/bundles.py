@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import lzma
 import os
 import stat
 import tempfile
@@ -10,16 +11,23 @@ import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
 
 from edgeconv.errors import BundleError
 from edgeconv.files import sha256_file
 from edgeconv.manifest import MANIFEST_NAME, FileEntry, Manifest, read_manifest
 
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
 __all__ = [
+    "AGENT_PATH",
     "GOLDEN_PATH",
     "LOCK_PATH",
+    "MODELS_PATH",
     "PACK_PATH",
     "WHEELS_PATH",
+    "XZ",
     "Bundle",
     "bundle_entries",
     "load_bundle",
@@ -29,6 +37,8 @@ __all__ = [
 
 GOLDEN_PATH = "golden/cases.npz"
 AGENT_PATH = "agent.pyz"
+MODELS_PATH = "models"
+XZ = ".xz"  # ends the name of a file that is compressed so within a `.zip`
 WHEELS_PATH = "wheels"  # hash-locked wheels for the device's own Python
 LOCK_PATH = f"{WHEELS_PATH}/requirements.lock"
 PACK_PATH = "pack/python.tar.gz"  # a Python for a device without one
@@ -47,6 +57,26 @@ class Bundle:
     def golden(self) -> Path:
         """The golden cases."""
         return self.directory / GOLDEN_PATH
+
+    def golden_arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """The golden cases: `input.<port>`, `<reference>.<port>` and `target`, each stacked over the cases.
+
+        Raises:
+            BundleError: they are no readable archive.
+        """
+        import numpy as np
+
+        try:
+            with np.load(self.golden, allow_pickle=False) as archive:
+                return dict(archive)
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            raise BundleError(f"{self.golden} cannot be used: {error}.", "Export the bundle again.") from error
+
+    @property
+    def supply(self) -> dict[str, Path]:
+        """The wheels or the Python that it brings for its device, by path in the bundle."""
+        brought = (f"{WHEELS_PATH}/", PACK_PATH)
+        return {e.path: self.directory / e.path for e in self.manifest.files if e.path.startswith(brought)}
 
 
 def bundle_entries(manifest: Manifest) -> list[FileEntry]:
@@ -122,6 +152,20 @@ def _unpack(path: Path, directory: Path) -> None:
             archive.extractall(directory)
     except (zipfile.BadZipFile, OSError, RuntimeError) as error:
         raise BundleError(f"{path} is no bundle: {error}.", "Name a bundle's directory or its .zip.") from error
+    for entry in bundle_entries(read_manifest(directory)):
+        squeezed = safe_path(directory, entry.path + XZ)
+        if squeezed.is_file() and not (directory / entry.path).exists():
+            _expand(squeezed, directory / entry.path, entry.bytes)
+
+
+def _expand(squeezed: Path, path: Path, size: int) -> None:
+    """Write what the `.xz` file holds to `path`, no more than the manifest's size and one byte that betrays it."""
+    try:
+        with lzma.open(squeezed) as stream:
+            path.write_bytes(stream.read(size + 1))
+    except (lzma.LZMAError, EOFError) as error:
+        raise BundleError(f"{squeezed.name} in the bundle cannot be unpacked: {error}.", _AGAIN) from error
+    squeezed.unlink()
 
 
 def _files(directory: Path) -> Iterator[str]:

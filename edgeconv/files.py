@@ -13,6 +13,7 @@ from pathlib import Path
 from edgeconv.errors import UsageError
 
 __all__ = [
+    "ZIP_DATE",
     "atomic_directory",
     "atomic_write_bytes",
     "cache_directory",
@@ -20,6 +21,9 @@ __all__ = [
     "sha256_bytes",
     "sha256_file",
 ]
+
+ZIP_DATE = (1980, 1, 1, 0, 0, 0)
+"""The earliest that a zip can say: the same content gives the same bytes."""
 
 _CHUNK_BYTES = 1 << 20
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Dict, List, Optional
 
 from edgeconv.errors import BundleError
-from edgeconv.schema import SchemaError, from_dict
+from edgeconv.schema import SchemaError, from_dict, refuse_newer
 
 __all__ = [
     "GATES_FACT",
@@ -120,6 +120,11 @@ class Artifact:
     proof: Optional[Int8Proof] = None
 
     @property
+    def paths(self) -> List[str]:
+        """The file and its companions, relative to the bundle."""
+        return [self.path, *(entry.path for entry in self.companions)]
+
+    @property
     def total_bytes(self) -> int:
         """Size of the file and its companions."""
         return self.bytes + sum(entry.bytes for entry in self.companions)
@@ -216,11 +221,7 @@ def read_manifest(directory: Path) -> Manifest:
         raise BundleError(f"{path} cannot be read: {error}.") from error
     try:
         document = json.loads(text)
-        found = document.get("schema_version") if isinstance(document, dict) else None
-        if isinstance(found, int) and found > SCHEMA_VERSION:
-            raise BundleError(
-                f"{path} has schema version {found}, this edgeconv reads up to {SCHEMA_VERSION}.", "Update edgeconv."
-            )
+        refuse_newer(document, SCHEMA_VERSION, str(path), BundleError)
         return from_dict(Manifest, document)
     except (json.JSONDecodeError, RecursionError, SchemaError) as error:
         raise BundleError(f"{path} is damaged or foreign: {error}.", "Export the bundle again.") from error

@@ -12,7 +12,7 @@ from typing import Any, Dict, List, Optional
 
 from edgeconv.errors import RecordError
 from edgeconv.manifest import Failure
-from edgeconv.schema import SchemaError, from_dict
+from edgeconv.schema import SchemaError, from_dict, refuse_newer
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -301,12 +301,8 @@ def parse_record(text: str, source: str) -> RunRecord:
         document = json.loads(text)
     except (json.JSONDecodeError, RecursionError) as error:
         raise RecordError(f"{source} is no run record: {error}.", "Was it cut off? Run the benchmark again.") from error
-    found = document.get("schema_version") if isinstance(document, dict) else None
-    if isinstance(found, int) and found > SCHEMA_VERSION:
-        raise RecordError(
-            f"{source} has schema version {found}, this edgeconv reads up to {SCHEMA_VERSION}.", "Update edgeconv."
-        )
-    if found == 1:
+    refuse_newer(document, SCHEMA_VERSION, source, RecordError)
+    if isinstance(document, dict) and document.get("schema_version") == 1:
         _upgrade(document)
     try:
         return from_dict(RunRecord, document)

@@ -15,7 +15,9 @@ import types
 import typing
 from typing import Any, Dict, List, Type, TypeVar
 
-__all__ = ["SchemaError", "from_dict", "to_dict", "to_json"]
+from edgeconv.errors import EdgeconvError
+
+__all__ = ["SchemaError", "from_dict", "refuse_newer", "to_dict", "to_json"]
 
 _T = TypeVar("_T")
 _UNIONS = (typing.Union, getattr(types, "UnionType", typing.Union))  # `X | None` is a type of its own since 3.10
@@ -49,6 +51,13 @@ def from_dict(cls: Type[_T], value: Any, path: str = "") -> _T:
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             raise SchemaError(f"{path or 'document'}: missing key {name!r}")
     return cls(**kwargs)
+
+
+def refuse_newer(document: Any, newest: int, source: str, error: Type[EdgeconvError]) -> None:
+    """Raise `error` where a JSON document says that it has a later schema version than `newest`."""
+    found = document.get("schema_version") if isinstance(document, dict) else None
+    if isinstance(found, int) and found > newest:
+        raise error(f"{source} has schema version {found}, this edgeconv reads up to {newest}.", "Update edgeconv.")
 
 
 def to_dict(value: Any) -> Dict[str, Any]:

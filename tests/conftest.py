@@ -173,7 +173,7 @@ def tiny_bundle_master(tiny: Tiny, raw_images: np.ndarray[Any, Any], tmp_path_fa
         reproduce=[],
     )
     path = tmp_path_factory.mktemp("bundles") / "tiny-host"
-    sources = {entry.path: tiny.directory / Path(entry.path).name for a in artifacts for entry in (a, *a.companions)}
+    sources = {path: tiny.directory / Path(path).name for artifact in artifacts for path in artifact.paths}
     write_bundle(path, manifest, sources, golden)
     return path
 

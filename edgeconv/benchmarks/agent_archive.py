@@ -7,11 +7,11 @@ import zipfile
 from pathlib import Path
 
 import edgeconv
+from edgeconv.files import ZIP_DATE
 
 __all__ = ["agent_sources", "build_agent"]
 
 _SHEBANG = b"#!/usr/bin/env python3\n"
-_ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can say
 _PACKAGE = Path(edgeconv.__file__).parent
 _MODULES = ("errors.py", "manifest.py", "records.py", "schema.py")
 _PACKAGES = ("benchmarks/agent", "runtimes")
@@ -70,5 +70,5 @@ def build_agent() -> bytes:
     buffer.write(_SHEBANG)
     with zipfile.ZipFile(buffer, "a", zipfile.ZIP_DEFLATED) as archive:
         for name in sorted(members):
-            archive.writestr(zipfile.ZipInfo(name, _ZIP_DATE), members[name], zipfile.ZIP_DEFLATED, 9)
+            archive.writestr(zipfile.ZipInfo(name, ZIP_DATE), members[name], zipfile.ZIP_DEFLATED, 9)
     return buffer.getvalue()

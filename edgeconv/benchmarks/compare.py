@@ -6,9 +6,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
-import numpy as np
-
-from edgeconv.benchmarks.ratios import Ratio, exact_ratio, mean_ratio, quantile_ratio
+from edgeconv.benchmarks.ratios import Ratio, exact_ratio, mean_ratio, quantile_ratio, samples_by_round
 from edgeconv.errors import RecordError, UsageError
 from edgeconv.parity.verdict import judge_result
 from edgeconv.records import Memory, Result, RunRecord
@@ -151,7 +149,7 @@ class _Pairs:
     def _ratio(self, before: Result, after: Result, quantile: float) -> Ratio | None:
         if quantile == 0.5 and (summaries := [r.latency_ns.summary for r in (before, after)]) and all(summaries):
             return mean_ratio(*((s.mean_ns, s.std_ns, s.count) for s in summaries if s is not None))
-        one, two = _rounds(before), _rounds(after)
+        one, two = samples_by_round(before.latency_ns), samples_by_round(after.latency_ns)
         needed = _MIN_P90_SAMPLES if quantile > 0.5 else 1
         if min(sum(map(len, rounds)) for rounds in (one, two)) < needed:
             return None
@@ -243,15 +241,6 @@ def _row_notes(before: Result, after: Result) -> list[str]:
         ("version", before.evidence.get("version"), after.evidence.get("version")),
     ]
     return [f"{what}: {one or 'none'}, now {two or 'none'}" for what, one, two in pairs if one != two]
-
-
-def _rounds(result: Result) -> list[np.ndarray[tuple[int], np.dtype[np.float64]]]:
-    """The samples of each fresh process, empty ones left out; a record without rounds is of one process."""
-    samples, rounds = result.latency_ns.samples, result.latency_ns.rounds
-    if sum(rounds) != len(samples):
-        rounds = [len(samples)]
-    split = np.split(np.asarray(samples, np.float64), np.cumsum(rounds)[:-1])
-    return [part for part in split if len(part)]
 
 
 def _newly_failing(before: Result, after: Result) -> bool:

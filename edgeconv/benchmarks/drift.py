@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from edgeconv.errors import DataError
 from edgeconv.records import Drift, DriftPart
+from edgeconv.sqnr import sqnr_db
 
 __all__ = ["IDENTICAL", "Outputs", "compare_outputs", "drift_of", "golden_outputs"]
 
@@ -84,7 +85,7 @@ def compare_outputs(reference: Outputs, outputs: Outputs) -> DriftPart:
     return DriftPart(
         max_abs=float(magnitude.max()),
         mean_abs=float(magnitude.mean()),
-        sqnr_db=10 * math.log10(max(signal, _TINY) / noise),
+        sqnr_db=sqnr_db(signal, noise),
         cosine=float(wanted @ found) / max(math.sqrt(signal) * math.sqrt(power), _TINY),
     )
 

@@ -20,12 +20,15 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["CONFIDENCE", "Ratio", "exact_ratio", "mean_ratio", "quantile_ratio"]
+from edgeconv.records import Latency, Result
+
+__all__ = ["CONFIDENCE", "Ratio", "exact_ratio", "mean_ratio", "median_ratio", "quantile_ratio", "samples_by_round"]
 
 CONFIDENCE = 0.99
 _RESAMPLES = 2000
 _SEED = 20240607  # the same records give the same interval
 _MAX_BLOCKS, _MIN_BLOCKS = 64, 8
+_MEDIAN = 0.5
 _GRID = 256  # candidate values of a resampled quantile
 _REACH = 0.2  # how far from the quantile they lie, in probability
 
@@ -58,6 +61,27 @@ class Ratio:
     def within(self, min_effect: float) -> bool:
         """Whether a difference of `min_effect` or more can be ruled out."""
         return self.low > 1 / (1 + min_effect) and self.high < 1 + min_effect
+
+
+def samples_by_round(latency: Latency) -> list[npt.NDArray[np.float64]]:
+    """The samples of each fresh process, empty ones left out; a record without rounds is of one process."""
+    samples, rounds = latency.samples, latency.rounds
+    if sum(rounds) != len(samples):
+        rounds = [len(samples)]
+    split = np.split(np.asarray(samples, np.float64), np.cumsum(rounds)[:-1])
+    return [part for part in split if len(part)]
+
+
+def median_ratio(base: Result, candidate: Result, *, exact: bool = False) -> Ratio | None:
+    """Of the median latencies; None where one of the two has no samples.
+
+    Args:
+        base: what is divided by.
+        candidate: what is divided.
+        exact: they are of a virtual clock.
+    """
+    rounds = samples_by_round(base.latency_ns), samples_by_round(candidate.latency_ns)
+    return (exact_ratio if exact else quantile_ratio)(*rounds, _MEDIAN) if all(rounds) else None
 
 
 def exact_ratio(base: Rounds, candidate: Rounds, quantile: float) -> Ratio:

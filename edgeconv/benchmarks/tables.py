@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -17,6 +16,7 @@ from edgeconv.benchmarks.report.units import decibels, megabytes, metric
 from edgeconv.manifest import GATES_FACT, Failure, Manifest
 from edgeconv.parity.verdict import Verdict
 from edgeconv.records import RunRecord
+from edgeconv.tables import plain_table
 
 __all__ = ["bundle_table", "run_table", "verdict_table"]
 
@@ -165,6 +165,6 @@ def _artifacts(manifest: Manifest) -> Table:
 
 
 def _table() -> Table:
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
+    table = plain_table()
     table.add_column("Artefact", overflow="fold", vertical="top")
     return table

@@ -28,7 +28,7 @@ from edgeconv.manifest import Artifact
 from edgeconv.records import Host, Latency, Memory, Result
 from edgeconv.schema import SchemaError, from_dict
 
-__all__ = ["Measurement", "TargetAgent", "failed_result"]
+__all__ = ["Measurement", "TargetAgent", "TargetAgents", "failed_result"]
 
 _QUIET = {"ORT_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"}
 _OVERHEAD_SECONDS = 240  # import, load and golden cases of a slow machine, on top of the timed part
@@ -151,6 +151,31 @@ class TargetAgent:
                 return result, dict(arrays)
         except (SchemaError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
             raise RuntimeUnavailableError(f"the agent's result cannot be read: {error}") from error
+
+
+class TargetAgents:
+    """The agents of several bundles on one target: each artefact is measured by that of the bundle it is in.
+
+    Raises:
+        DeviceError: as `TargetAgent`.
+    """
+
+    def __init__(self, transport: Transport, bundles: Sequence[Bundle]) -> None:
+        agents = [TargetAgent(transport, bundle) for bundle in bundles]
+        self._first = agents[0]
+        self._agents = {
+            artifact.sha256: agent
+            for agent, bundle in zip(agents, bundles, strict=True)
+            for artifact in bundle.manifest.artifacts
+        }
+
+    def host(self) -> Host:
+        """The machine that they run on."""
+        return self._first.host()
+
+    def measure(self, measurement: Measurement) -> tuple[Result, Outputs]:
+        """One artefact in a fresh process; the outputs are empty where it failed."""
+        return self._agents[measurement.artifact.sha256].measure(measurement)
 
 
 def failed_result(artifact: Artifact, threads: int, reason: str) -> Result:

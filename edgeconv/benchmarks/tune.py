@@ -27,7 +27,7 @@ from edgeconv.files import atomic_write_bytes
 from edgeconv.manifest import Artifact, Tolerance
 from edgeconv.parity.verdict import judge_result
 from edgeconv.records import Host, Tuning
-from edgeconv.schema import from_dict, to_json
+from edgeconv.schema import from_dict, refuse_newer, to_json
 
 __all__ = ["SCHEMA_VERSION", "TuningEntry", "TuningReport", "read_tuning", "tune_bundle", "write_tuning"]
 
@@ -143,11 +143,7 @@ def read_tuning(path: Path) -> TuningReport:
     """
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-        found = document.get("schema_version") if isinstance(document, dict) else None
-        if isinstance(found, int) and found > SCHEMA_VERSION:
-            raise RecordError(
-                f"{path} has schema version {found}, this edgeconv reads up to {SCHEMA_VERSION}.", "Update edgeconv."
-            )
+        refuse_newer(document, SCHEMA_VERSION, str(path), RecordError)
         return from_dict(TuningReport, document)
     except (OSError, ValueError, RecursionError) as error:
         raise RecordError(f"{path} is no result of edgeconv tune: {error}.", "Make one: edgeconv tune.") from error

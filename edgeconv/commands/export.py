@@ -123,7 +123,7 @@ def export(
         Add what the device needs to measure, so that nothing is installed on it: the wheels of the runtimes for its
         Python and C library, or a whole Python where it has none (Android). pip fetches them from its index.
     pack
-        Also write each bundle as one .zip.
+        Also write each bundle as one .zip, which every verb opens; int8 files are .xz in it.
     force
         Replace bundles that exist.
     json

@@ -130,10 +130,9 @@ def _print_graphs(terminal: Terminal, tuning: GraphTuning, recipe: Path) -> None
 
 
 def _table(report: TuningReport) -> Table:
-    from rich import box
-    from rich.table import Table
+    from edgeconv.tables import plain_table
 
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
+    table = plain_table()
     table.add_column("Artefact", overflow="fold")
     table.add_column("settings", overflow="fold")
     table.add_column("median / default", justify="right")

@@ -15,6 +15,7 @@ from edgeconv.compression.layers import ConvLayer, observe_layers
 from edgeconv.compression.ranks import Spectrum, ranks_by_budget, ranks_by_energy
 from edgeconv.errors import ModelError, UsageError
 from edgeconv.layers.sfconv import SFConv2d, unfold_kernel
+from edgeconv.sqnr import sqnr_db
 
 __all__ = ["CompressionReport", "LayerReport", "compress"]
 
@@ -209,4 +210,4 @@ def _sqnr_db(model: nn.Module, compressed: nn.Module, samples: Sequence[Sample])
                 raise ModelError("The compressed model gives values that are not finite.", "Check the weights.")
             signal += float(before.double().square().sum())
             noise += float((before.double() - after.double()).square().sum())
-    return None if noise == 0 else 10 * float(np.log10(max(signal, 1e-300) / noise))
+    return sqnr_db(signal, noise)

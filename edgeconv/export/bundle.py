@@ -6,37 +6,58 @@ import dataclasses
 import io
 import shutil
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
 
 from edgeconv.benchmarks.agent_archive import build_agent
-from edgeconv.bundles import AGENT_PATH, GOLDEN_PATH, bundle_entries
+from edgeconv.bundles import AGENT_PATH, GOLDEN_PATH, MODELS_PATH
 from edgeconv.export.bundle_readme import bundle_readme
 from edgeconv.export.golden import GoldenArrays
 from edgeconv.export.mixed.report import MIXED_PATH, MixedReport
 from edgeconv.export.recipe import RECIPE_PATH, BundleRecipe
-from edgeconv.files import atomic_directory, atomic_write_bytes, sha256_bytes, sha256_file
-from edgeconv.manifest import MANIFEST_NAME, Artifact, FileEntry, Manifest
+from edgeconv.files import ZIP_DATE, atomic_directory, atomic_write_bytes, sha256_bytes, sha256_file
+from edgeconv.manifest import MANIFEST_NAME, SCHEMA_VERSION, Artifact, FileEntry, Manifest, ModelIdentity, Port
 from edgeconv.schema import to_json
 
-__all__ = ["Supply", "pack_bundle", "place_artifact", "write_bundle"]
+__all__ = ["Supply", "bare_manifest", "place_artifact", "write_bundle"]
 
 Supply = Mapping[str, Path | bytes]  # what --with-wheels adds, by path in the bundle: a file to copy, or its contents
 
-_ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # the earliest a zip can say: the same bundle packs to the same bytes
-_README_PATH, _MODELS = "README.md", "models"
-_COMPRESSED = (".whl", ".gz")
+_README_PATH = "README.md"
 
 
 def place_artifact(artifact: Artifact) -> Artifact:
     """The artefact with its paths under the bundle's `models/`."""
     return dataclasses.replace(
         artifact,
-        path=f"{_MODELS}/{artifact.path}",
-        companions=[FileEntry(f"{_MODELS}/{c.path}", c.sha256, c.bytes) for c in artifact.companions],
+        path=f"{MODELS_PATH}/{artifact.path}",
+        companions=[FileEntry(f"{MODELS_PATH}/{c.path}", c.sha256, c.bytes) for c in artifact.companions],
+    )
+
+
+def bare_manifest(
+    name: str, source: str, device: str, inputs: Sequence[Port], outputs: Sequence[Port], artifacts: Sequence[Artifact]
+) -> Manifest:
+    """Of a bundle that lives as long as a measurement: of no model but `source`, judged by nothing."""
+    return Manifest(
+        schema_version=SCHEMA_VERSION,
+        name=name,
+        model=ModelIdentity(name, source, None, 0, None, "exact"),
+        device=device,
+        inputs=list(inputs),
+        outputs=list(outputs),
+        artifacts=list(artifacts),
+        files=[],
+        failures=[],
+        rewrites=[],
+        tolerances=[],
+        metric=None,
+        quantisation={},
+        tools={},
+        reproduce=[],
     )
 
 
@@ -84,25 +105,11 @@ def write_bundle(
                 atomic_write_bytes(directory / name, contents)
         (directory / AGENT_PATH).chmod(0o755)
         for artifact in manifest.artifacts:
-            for name in [artifact.path, *(companion.path for companion in artifact.companions)]:
+            for name in artifact.paths:
                 (directory / name).parent.mkdir(exist_ok=True)
                 shutil.copyfile(sources[name], directory / name)
         atomic_write_bytes(directory / MANIFEST_NAME, to_json(complete).encode())
     return complete
-
-
-def pack_bundle(directory: Path, manifest: Manifest) -> Path:
-    """The same bundle as one `.zip` beside the directory; the same content gives the same bytes."""
-    path = directory.with_name(directory.name + ".zip")
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-        for name in sorted({MANIFEST_NAME, *(entry.path for entry in bundle_entries(manifest))}):
-            info = zipfile.ZipInfo(name, _ZIP_DATE)
-            info.external_attr = (0o755 if name == AGENT_PATH else 0o644) << 16
-            method = zipfile.ZIP_STORED if name.endswith(_COMPRESSED) else zipfile.ZIP_DEFLATED
-            archive.writestr(info, (directory / name).read_bytes(), method)
-    atomic_write_bytes(path, stream.getvalue())
-    return path
 
 
 def _entry(name: str, contents: Path | bytes) -> FileEntry:
@@ -118,5 +125,5 @@ def _npz(arrays: GoldenArrays) -> bytes:
         for name, array in sorted(arrays.items()):
             member = io.BytesIO()
             np.lib.format.write_array(member, np.ascontiguousarray(array), allow_pickle=False)
-            archive.writestr(zipfile.ZipInfo(f"{name}.npy", _ZIP_DATE), member.getvalue(), zipfile.ZIP_DEFLATED)
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy", ZIP_DATE), member.getvalue(), zipfile.ZIP_DEFLATED)
     return stream.getvalue()

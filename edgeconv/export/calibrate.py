@@ -7,13 +7,13 @@ is a few numbers, or one for each channel, and a bounded histogram. Memory does 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import onnx_ir as ir
 
 from edgeconv.errors import DataError, ExportError
-from edgeconv.export.executor import Array, open_session
+from edgeconv.export.executor import Array, ahead, open_session
 from edgeconv.export.histogram import Histogram
 from edgeconv.graph import constant_value, describe
 
@@ -25,6 +25,8 @@ __all__ = [
     "collect_statistics",
     "with_outputs",
 ]
+
+_PEAKS = 16
 
 
 @dataclasses.dataclass
@@ -48,10 +50,14 @@ class TensorStatistics:
 
 @dataclasses.dataclass(frozen=True)
 class Statistics:
-    """Statistics by tensor name, and the number of samples they rest on."""
+    """Statistics by tensor name, and the number of samples they rest on.
+
+    `peaks` has for each of the first 16 samples the largest magnitude of the graph's outputs, as far as observed.
+    """
 
     tensors: Mapping[str, TensorStatistics]
     samples: int
+    peaks: Sequence[float] = ()
 
     def __getitem__(self, name: str) -> TensorStatistics:
         """The statistics of tensor `name`.
@@ -82,11 +88,16 @@ def collect_statistics(
     """
     observed = _observed_values(model, tensors)
     statistics = {name: TensorStatistics() for name in observed}
+    outputs = {str(value.name) for value in model.graph.outputs}
+    peaks = np.zeros(_PEAKS)
     count = 0
     for index, name, array, low, high in _activations(model, samples, observed):
-        statistics[name].add(array, float(low.min()), float(high.max()))
+        lowest, highest = float(low.min()), float(high.max())
+        statistics[name].add(array, lowest, highest)
+        if name in outputs and index < _PEAKS:
+            peaks[index] = max(peaks[index], -lowest, highest)
         count = index + 1
-    return Statistics(statistics, count)
+    return Statistics(statistics, count, peaks[:count].tolist())
 
 
 def collect_channel_ranges(
@@ -111,10 +122,13 @@ def _activations(
     """(sample's index, tensor, its values, minimum and maximum of each channel) of what is not empty."""
     inner = [name for name, value in observed.items() if value.producer() is not None]
     session = open_session(with_outputs(model, inner), optimise=True)
+
+    def run(numbered: tuple[int, Mapping[str, Array]]) -> tuple[int, dict[str, Array], dict[str, Array]]:
+        feeds = check_sample(model, numbered[1], numbered[0])
+        return numbered[0], feeds, dict(zip(inner, session.run(inner, feeds), strict=True)) if inner else {}
+
     index = -1
-    for index, sample in enumerate(samples):
-        feeds = check_sample(model, sample, index)
-        arrays = dict(zip(inner, session.run(inner, feeds), strict=True)) if inner else {}
+    for index, feeds, arrays in ahead(run, enumerate(samples)):
         for name, value in observed.items():
             array = arrays.pop(name) if name in arrays else feeds[name]
             if array.size == 0:

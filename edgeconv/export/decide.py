@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from edgeconv.export.search import SearchReport
 
-__all__ = ["improvement", "start_choices"]
+__all__ = ["improvement", "settles_ranges", "start_choices"]
 
 _BEST = "best"
 _QUALITIES = ("default", _BEST)
@@ -75,17 +75,21 @@ def _with_learning(choices: Choices, options: ExportOptions) -> Choices:
 def _with_gates(choices: Choices, options: ExportOptions) -> Choices:
     from edgeconv.rewrite.compress_gates import check_gate_form
 
-    form, rank = options.gates or choices.gates, options.gate_rank or choices.gate_rank
-    check_gate_form(form, choices.gate_rank if options.gate_rank is None else options.gate_rank)
+    form = choices.gates if options.gates is None else options.gates
+    rank = choices.gate_rank if options.gate_rank is None else options.gate_rank
+    check_gate_form(form, rank)
     return dataclasses.replace(choices, gates=form, gate_rank=rank)
+
+
+def settles_ranges(options: ExportOptions) -> bool:
+    """Whether the ranges are still to be settled: no flag, recipe or search has decided about them."""
+    return options.ranges is None and options.recipe is None and options.quality != _BEST
 
 
 def improvement(
     options: ExportOptions, subject: Subject, ports: Sequence[Port], progress: Callable[[str], None]
 ) -> Improve | None:
-    """What measures better choices: the search of `--quality best`, else `settle_ranges` alone.
-
-    Neither where `--ranges` or `--recipe` has decided.
+    """The search of `--quality best`, None where it is not asked for.
 
     Where there is no int8 graph to make better it returns what it was given: making the graph again says why.
 
@@ -93,21 +97,18 @@ def improvement(
         UsageError: it is asked for, and there are no calibration data to measure on.
     """
     from edgeconv.export.search.search import search_choices
-    from edgeconv.export.settle_ranges import settle_ranges
 
     calibration, best = subject.calibration, options.quality == _BEST
     if options.learn_seconds is not None and calibration is None:
         raise UsageError("--learn needs images to learn from and to measure on.", "Give --calibration.")
     if best and calibration is None:
         raise UsageError("--quality best needs images to measure on.", "Give --calibration.")
-    if calibration is None or options.ranges is not None or options.recipe is not None:
+    if calibration is None or not best:
         return None
 
     def improve(prepared: PreparedGraph, start: Choices) -> tuple[Choices, SearchReport | None]:
         try:
-            if best:
-                return search_choices(prepared, ports, calibration, start, progress)
-            return settle_ranges(prepared, ports, calibration, start), None
+            return search_choices(prepared, ports, calibration, start, progress)
         except ExportError:
             return start, None
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import numpy.typing as npt
 import onnx_ir as ir
@@ -13,9 +14,11 @@ import onnx_ir as ir
 from edgeconv.graph import to_bytes
 from edgeconv.runtimes.onnxruntime import import_onnxruntime
 
-__all__ = ["Array", "GraphStepper", "Piece", "cut", "open_session"]
+__all__ = ["Array", "GraphStepper", "Piece", "ahead", "cut", "open_session"]
 
 Array = npt.NDArray[Any]
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 
 def open_session(model: ir.Model, *, optimise: bool) -> Any:
@@ -30,6 +33,22 @@ def open_session(model: ir.Model, *, optimise: bool) -> Any:
     levels = ort.GraphOptimizationLevel
     options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimise else levels.ORT_DISABLE_ALL
     return ort.InferenceSession(to_bytes(model), sess_options=options, providers=["CPUExecutionProvider"])
+
+
+def ahead(function: Callable[[_Item], _Result], items: Iterable[_Item]) -> Iterator[_Result]:
+    """`map`, computing the next result in a thread while the consumer works on the one before.
+
+    At most two results are held. An error comes in its turn.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        pending: Future[_Result] | None = None
+        for item in items:
+            following = pool.submit(function, item)
+            if pending is not None:
+                yield pending.result()
+            pending = following
+        if pending is not None:
+            yield pending.result()
 
 
 def cut(model: ir.Model, inputs: Sequence[str], outputs: Sequence[str]) -> ir.Model:

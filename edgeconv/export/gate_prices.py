@@ -24,9 +24,9 @@ __all__ = ["GatePrices", "StoredGates", "folds_constants", "gate_maps", "with_ga
 
 _Array = npt.NDArray[Any]
 _LIMIT = 2  # times the weights
-_DEFLATE_LEVEL = 6  # half the time of what `--pack` does, and as small within 1 %
+_DEFLATE_LEVEL = 6  # half the time of 9, and as small within 1 %
 _WEIGHT_BYTES = {"int8": 1, "fp16": 2, "fp32": 4}
-_TOLD = "int8"  # whoever counts bytes takes that; packing float maps takes seconds
+_TOLD = "int8"  # whoever counts bytes takes that; deflating float maps takes seconds
 _FOLD_NOTHING = ("litert", "tflite_runtime")
 
 
@@ -34,7 +34,7 @@ _FOLD_NOTHING = ("litert", "tflite_runtime")
 class StoredGates:
     """All gates of a graph in one form and precision; `sqnr_db` is that of the worst map, None where none changed.
 
-    `packed_bytes` is what is left of them in a .zip.
+    `packed_bytes` is what deflate leaves of them.
     """
 
     bytes: int
@@ -79,7 +79,7 @@ class GatePrices:
     def stored(self, form: str, precision: str, *, channels_last: bool = False) -> StoredGates:
         """All gates in a form ("folded" or one of `GATE_FORMS`); those that the form does not suit stay maps.
 
-        With `channels_last` the channels of a map are interleaved, which packs a third as well.
+        With `channels_last` the channels of a map are interleaved, which deflates a third as well.
         """
         key = (form, precision, channels_last)
         if key not in self._stored:
@@ -125,14 +125,14 @@ def _sentence(artifact: Artifact, forms: Mapping[str, StoredGates], weight_bytes
     folded = forms[FOLDED]
     parts = [
         f"{_megabytes(folded.bytes)} of {_megabytes(artifact.total_bytes)} MB are folded gate maps "
-        f"({_megabytes(folded.packed_bytes)} packed), {_megabytes(weight_bytes)} MB weights"
+        f"({_megabytes(folded.packed_bytes)} deflated), {_megabytes(weight_bytes)} MB weights"
     ]
     for name, form in forms.items():
         if form.sqnr_db is None or form.bytes >= folded.bytes:
             continue
         size = artifact.total_bytes - folded.bytes + form.bytes
         parts.append(
-            f"--gates {name}: about {_megabytes(size)} MB (maps {_megabytes(form.packed_bytes)} packed), "
+            f"--gates {name}: about {_megabytes(size)} MB (maps {_megabytes(form.packed_bytes)} deflated), "
             f"worst map {form.sqnr_db:.0f} dB"
         )
     return "; ".join([*parts, "latency not measured: edgeconv tune --graphs"])

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Graphs", "Improve", "calibration_samples", "make_graphs", "quantisation_scheme", "quantise_graph"]
 
-_PROBES = 2
+_PROBES = 1  # of the golden cases, beside a synthetic one
 _IDENTICAL_DB = 300.0
 NO_CALIBRATION = "int8 needs calibration data; give --calibration"
 
@@ -48,6 +48,11 @@ class Graphs:
     search: SearchReport | None = None
     learn: LearnReport | None = None
 
+    @property
+    def int8_models(self) -> dict[str, ir.Model]:
+        """The Q/DQ graphs by quantisation scheme."""
+        return {scheme: quantised.model for scheme, quantised in self.int8.items()}
+
 
 Improve = Callable[[PreparedGraph, Choices], tuple[Choices, "SearchReport | None"]]
 """Choices that are better than the given ones, and what was tried to find them."""
@@ -61,6 +66,7 @@ def make_graphs(
     stage: Stage,
     choices: Choices | None = None,
     improve: Improve | None = None,
+    settle: bool = False,
     learn_seconds: float | None = None,
 ) -> Graphs:
     """Rewrite, simplify, calibrate and quantise the `traced` graph, for each of `schemes` from the same statistics.
@@ -73,6 +79,7 @@ def make_graphs(
         stage: announces what begins.
         choices: what to decide how; the defaults without them.
         improve: finds better choices before anything is quantised for good.
+        settle: decide by measurement between the ranges of `choices` and minima and maxima; see `settle_ranges`.
         learn_seconds: how long to learn about, instead of the steps that `choices` have.
 
     Raises:
@@ -94,9 +101,16 @@ def make_graphs(
         adapted = adapt_graph(prepared, lambda: calibration_samples(subject, ports), choices)
     fingerprint = Fingerprint(subject.calibration.description, [port.name for port in ports])
     with stage("calibrate and quantise"):
-        int8, no_int8 = quantise_graph(adapted.model, subject, ports, schemes, choices, fingerprint)
-    applied = _applied([*prepared.reports, *adapted.reports])
-    made = Graphs(adapted.model, int8, no_int8, applied, choices, fingerprint.data(), search)
+        quantised = quantise_graph(adapted.model, subject, ports, schemes, choices, fingerprint, settle=settle)
+    made = Graphs(
+        adapted.model,
+        quantised.int8,
+        quantised.no_int8,
+        _applied([*prepared.reports, *adapted.reports]),
+        quantised.choices,
+        fingerprint.data(),
+        search,
+    )
     if learn_seconds is None and not choices.learn_steps:
         return made
     with stage("learn"):
@@ -119,6 +133,15 @@ def _learned(
     return dataclasses.replace(graphs, int8={**graphs.int8, ASYMMETRIC: result}, choices=choices, learn=report)
 
 
+@dataclasses.dataclass(frozen=True)
+class QuantisedGraph:
+    """A Q/DQ graph for each scheme, why one could not be made, and the choices that they were made with."""
+
+    int8: Mapping[str, QuantisationResult]
+    no_int8: Mapping[str, str]
+    choices: Choices
+
+
 def quantise_graph(
     graph: ir.Model,
     subject: Subject,
@@ -126,13 +149,17 @@ def quantise_graph(
     schemes: Collection[str],
     choices: Choices,
     fingerprint: Fingerprint,
-) -> tuple[dict[str, QuantisationResult], dict[str, str]]:
-    """The Q/DQ graph of the fp32 `graph` in each scheme, and why one could not be made.
+    *,
+    settle: bool = False,
+) -> QuantisedGraph:
+    """Quantise the fp32 `graph` in each scheme.
 
-    The calibration samples pass through `fingerprint`. The same arguments give the same bytes.
+    The calibration samples pass through `fingerprint`. The same arguments give the same bytes. With `settle` the
+    estimator of the ranges is decided by measurement.
     """
     from edgeconv.export.calibrate import collect_statistics
     from edgeconv.export.quantize import observed_tensors, quantize
+    from edgeconv.export.settle_ranges import settle_ranges
 
     made = {name: quantisation_scheme(name, ports, choices) for name in schemes}
     observed = dict.fromkeys(
@@ -145,14 +172,17 @@ def quantise_graph(
     try:
         samples = calibration_samples(subject, ports, fingerprint.through)
         statistics = collect_statistics(graph, samples, tensors=observed)
+        if settle:
+            choices = settle_ranges(graph, statistics, calibration_samples(subject, ports), ports, choices)
+            made = {name: quantisation_scheme(name, ports, choices) for name in schemes}
     except ExportError as error:
-        return int8, dict.fromkeys(schemes, str(error))
+        return QuantisedGraph({}, dict.fromkeys(schemes, str(error)), choices)
     for name, scheme in made.items():
         try:
             int8[name] = quantize(graph, statistics, calibration_samples(subject, ports), scheme=scheme)
         except ExportError as error:
             no_int8[name] = str(error)
-    return int8, no_int8
+    return QuantisedGraph(int8, no_int8, choices)
 
 
 def quantisation_scheme(name: str, ports: Sequence[Port], choices: Choices) -> QuantisationScheme:

@@ -16,14 +16,14 @@ import onnx
 import onnx_ir as ir
 
 from edgeconv.benchmarks.outputs import RunOutputs
-from edgeconv.export.bundle import Supply, place_artifact, write_bundle
+from edgeconv.export.bundle import Supply, bare_manifest, place_artifact, write_bundle
 from edgeconv.export.conversion import run_job
 from edgeconv.export.executor import Array
 from edgeconv.export.jobs import ConversionJob
 from edgeconv.export.operator_parity import FloatCase, OperatorParity, operator_port, wrap_operator
 from edgeconv.export.reference import ReferenceRunner, split_operators
 from edgeconv.graph import to_bytes
-from edgeconv.manifest import SCHEMA_VERSION, Artifact, Manifest, ModelIdentity
+from edgeconv.manifest import Manifest
 
 __all__ = ["OperatorBundle"]
 
@@ -79,24 +79,8 @@ class OperatorBundle:
                 made = run_job(ConversionJob(runtime, _INT8, str(source), str(directory), activations))
                 artifact = place_artifact(made)
                 artifacts.append(artifact)
-                files.update({name: directory / Path(name).name for name in _paths(artifact)})
-            manifest = Manifest(
-                schema_version=SCHEMA_VERSION,
-                name=path.name,
-                model=ModelIdentity(path.name, "edgeconv.export.operator_bundle", None, 0, None, "exact"),
-                device=device,
-                inputs=inputs,
-                outputs=outputs,
-                artifacts=artifacts,
-                files=[],
-                failures=[],
-                rewrites=[],
-                tolerances=[],
-                metric=None,
-                quantisation={},
-                tools={},
-                reproduce=[],
-            )
+                files.update({name: directory / Path(name).name for name in artifact.paths})
+            manifest = bare_manifest(path.name, __name__, device, inputs, outputs, artifacts)
             return write_bundle(path, manifest, files, self._golden(), supply)
 
     def compare(self, outputs: RunOutputs) -> list[OperatorParity]:
@@ -140,7 +124,3 @@ def _side_by_side(cases: Mapping[str, FloatCase]) -> onnx.ModelProto:
         for field in ("node", "input", "output", "initializer", "value_info"):
             getattr(merged.graph, field).extend(getattr(model.graph, field))
     return merged or onnx.ModelProto()
-
-
-def _paths(artifact: Artifact) -> list[str]:
-    return [artifact.path, *(companion.path for companion in artifact.companions)]

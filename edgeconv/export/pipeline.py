@@ -11,15 +11,16 @@ from pathlib import Path
 
 from edgeconv.devices.profile import DeviceProfile, Target, load_profile
 from edgeconv.errors import ExportError, UsageError
-from edgeconv.export.bundle import Supply, pack_bundle, place_artifact, write_bundle
-from edgeconv.export.conversion import CONVERTERS, convert_all
+from edgeconv.export.bundle import Supply, write_bundle
+from edgeconv.export.conversion import CONVERTERS
 from edgeconv.export.data import Array, input_ports
-from edgeconv.export.decide import improvement, start_choices
+from edgeconv.export.decide import improvement, settles_ranges, start_choices
 from edgeconv.export.describe import describe_bundle
 from edgeconv.export.gate_prices import GatePrices, with_gate_prices
 from edgeconv.export.golden import GoldenArrays, Reference, golden_arrays
 from edgeconv.export.graphs import Graphs, make_graphs
-from edgeconv.export.jobs import ASYMMETRIC, ConversionJob, ConversionKey, qdq_reference
+from edgeconv.export.jobs import ASYMMETRIC, ConversionKey, qdq_reference
+from edgeconv.export.lowering import Lowered, lower
 from edgeconv.export.mixed.report import MixedReport
 from edgeconv.export.mixed.target import QualityTarget, make_target
 from edgeconv.export.options import BuiltBundle, ExportOptions, ExportResult
@@ -29,6 +30,7 @@ from edgeconv.export.recipe import make_recipe
 from edgeconv.export.subject import Subject, load_subject
 from edgeconv.files import refuse_existing
 from edgeconv.manifest import Artifact, Failure, Manifest, Port
+from edgeconv.packing import pack_bundle
 from edgeconv.parity.metrics import get_metric
 
 __all__ = ["Progress", "build_bundle"]
@@ -71,7 +73,8 @@ def build_bundle(options: ExportOptions, progress: Progress = lambda stage: None
     with stage("trace"):
         traced = subject.trace()
     schemes = _schemes(profiles, options)
-    graphs = make_graphs(traced, subject, ports, schemes, stage, choices, improve, options.learn_seconds)
+    settle = settles_ranges(options)
+    graphs = make_graphs(traced, subject, ports, schemes, stage, choices, improve, settle, options.learn_seconds)
     mixed: MixedReport | None = None
     if target is not None:
         with stage("mixed precision"):
@@ -80,15 +83,22 @@ def build_bundle(options: ExportOptions, progress: Progress = lambda stage: None
         golden = golden_arrays(subject.golden, ports, _references(subject, graphs))
     bundles = []
     with tempfile.TemporaryDirectory(prefix="edgeconv-export-") as temporary:
-        models = Path(temporary)
         with stage("convert"):
-            outcomes = _convert(profiles, options, graphs, models, progress)
-            demand_int8([made for made in outcomes.values() if isinstance(made, Artifact)], options.min_int8_share)
+            lowered = lower(
+                graphs.fp32,
+                graphs.int8_models,
+                [key for profile in profiles for key in _wanted(profile, options)],
+                Path(temporary),
+                no_int8=graphs.no_int8,
+                progress=lambda job: progress(f"converted to {job.runtime} {job.precision}"),
+            )
+            demand_int8([o.artifact for o in lowered.values() if isinstance(o, Lowered)], options.min_int8_share)
         with stage("bundle"):
             gates = GatePrices(graphs.fp32.graph, graphs.choices.gate_rank)
             for profile in profiles:
-                artifacts, sources, failures = _sorted_out(profile, options, outcomes, models)
-                artifacts = with_gate_prices(artifacts, gates)
+                made, failures = _sorted_out(profile, options, lowered)
+                artifacts = with_gate_prices([one.artifact for one in made], gates)
+                sources = {path: file for one in made for path, file in one.files.items()}
                 path = paths[profile.name]
                 cases = _cases(golden, graphs, artifacts)
                 manifest = describe_bundle(path.name, profile, subject, ports, graphs, cases, artifacts, failures)
@@ -196,61 +206,23 @@ def _wanted(profile: DeviceProfile, options: ExportOptions) -> list[ConversionKe
     ]
 
 
-def _convert(
-    profiles: list[DeviceProfile], options: ExportOptions, graphs: Graphs, models: Path, progress: Progress
-) -> dict[ConversionKey, Artifact | Failure]:
-    from edgeconv.graph import save_graph
-
-    jobs, outcomes = [], dict[ConversionKey, Artifact | Failure]()
-    sources = {scheme: models / f"source.{scheme}.onnx" for scheme in graphs.int8}
-    for scheme, path in sources.items():
-        save_graph(graphs.int8[scheme].model, path)
-    fp32 = models / "source.fp32.onnx"
-    save_graph(graphs.fp32, fp32)
-    for key in dict.fromkeys(key for profile in profiles for key in _wanted(profile, options)):
-        if key.precision == _INT8 and key.scheme in graphs.no_int8:
-            outcomes[key] = Failure(key.runtime, key.precision, graphs.no_int8[key.scheme])
-            continue
-        source = sources[key.scheme] if key.precision == _INT8 else fp32
-        directory = _directory(models, key)
-        directory.mkdir(exist_ok=True)
-        jobs.append(ConversionJob(key.runtime, key.precision, str(source), str(directory), key.activations, key.scheme))
-    outcomes.update(convert_all(jobs, lambda job, _: progress(f"converted to {job.runtime} {job.precision}")))
-    return outcomes
-
-
-def _directory(models: Path, key: ConversionKey) -> Path:
-    """Where a job writes: artefacts of the same name that differ in their activations are kept apart."""
-    return models / f"{key.scheme}-{key.activations}"
-
-
 def _sorted_out(
-    profile: DeviceProfile,
-    options: ExportOptions,
-    outcomes: Mapping[ConversionKey, Artifact | Failure],
-    models: Path,
-) -> tuple[list[Artifact], dict[str, Path], list[Failure]]:
-    """The device's artefacts, where each of their files lies now, and what could not be made.
+    profile: DeviceProfile, options: ExportOptions, lowered: Mapping[ConversionKey, Lowered | Failure]
+) -> tuple[list[Lowered], list[Failure]]:
+    """What was made for the device, and what could not be.
 
     Raises:
         ExportError: a runtime that was asked for by name failed, or nothing could be made.
     """
-    artifacts, sources, failures = [], dict[str, Path](), []
-    for key in _wanted(profile, options):
-        outcome = outcomes[key]
-        if isinstance(outcome, Failure):
-            failures.append(outcome)
-            continue
-        artifact = place_artifact(outcome)
-        artifacts.append(artifact)
-        for path in [artifact.path, *(companion.path for companion in artifact.companions)]:
-            sources[path] = _directory(models, key) / Path(path).name
+    outcomes = [lowered[key] for key in _wanted(profile, options)]
+    made = [outcome for outcome in outcomes if isinstance(outcome, Lowered)]
+    failures = [outcome for outcome in outcomes if isinstance(outcome, Failure)]
     reasons = "; ".join(f"{f.runtime} {f.precision}: {f.reason}" for f in failures)
     if failures and options.runtimes:
         raise ExportError(f"A runtime that was asked for failed for {profile.name}: {reasons}")
-    if not artifacts:
+    if not made:
         raise ExportError(f"Nothing could be made for {profile.name}: {reasons or 'no artefact was asked for'}.")
-    return artifacts, sources, failures
+    return made, failures
 
 
 def _built(path: Path, manifest: Manifest, packed: Path | None) -> BuiltBundle:

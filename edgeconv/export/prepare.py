@@ -15,7 +15,7 @@ from edgeconv.export.data import Array
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-    from edgeconv.rewrite import RewriteReport
+    from edgeconv.rewrite import Rewrite, RewriteReport
 
 __all__ = ["AdaptedGraph", "PreparedGraph", "SampleStream", "Stage", "adapt_graph", "compress_gates", "prepare_graph"]
 
@@ -77,36 +77,40 @@ def adapt_graph(prepared: PreparedGraph, samples: SampleStream, choices: Choices
     from edgeconv.rewrite import BalanceBottlenecks, EqualiseBottlenecks, EqualiseChannels, MergePairs, run_rewrites
     from edgeconv.rewrite.truncate_pairs import TruncatePairs
 
+    model = prepared.model.clone()
+
     def few() -> Iterator[dict[str, Array]]:
         return itertools.islice(samples(), _EQUALISING_SAMPLES)
 
-    model = prepared.model.clone()
-    reports: list[RewriteReport] = []
-    if choices.ranks:
-        moments = collect_moments(model, few(), centred=False)
-        reports += run_rewrites(model, [TruncatePairs(choices.ranks, moments)], prepared.probes)
-    if choices.merged_pairs:
-        reports += run_rewrites(model, [MergePairs(choices.merged_pairs)], prepared.probes)
-    _check_names((prepared.model, model), choices)
-    if choices.balancing:
-        reports += run_rewrites(model, [BalanceBottlenecks(collect_moments(model, few()))], prepared.probes)
-    # Each needs the ranges that the one before left.
-    ranges = collect_channel_ranges(model, few(), tensors=bottleneck_names(model))
-    reports += run_rewrites(model, [EqualiseBottlenecks(ranges)], prepared.probes)
-    ranges = collect_channel_ranges(model, few())
-    reports += run_rewrites(model, [EqualiseChannels(ranges, choices.equalisation)], prepared.probes)
-    reports += compress_gates(model, prepared.probes, choices)
-    return AdaptedGraph(model, tuple(reports))
+    def rewrites() -> Iterator[Rewrite]:
+        """Each is made when its turn comes: its statistics are of the graph that the one before left."""
+        if choices.ranks:
+            yield TruncatePairs(choices.ranks, collect_moments(model, few(), centred=False))
+        if choices.merged_pairs:
+            yield MergePairs(choices.merged_pairs)
+        _check_names((prepared.model, model), choices)
+        if choices.balancing:
+            yield BalanceBottlenecks(collect_moments(model, few()))
+        yield EqualiseBottlenecks(collect_channel_ranges(model, few(), tensors=bottleneck_names(model)))
+        yield EqualiseChannels(collect_channel_ranges(model, few()), choices.equalisation)
+        yield from _gate_rewrites(choices)
+
+    return AdaptedGraph(model, tuple(run_rewrites(model, rewrites(), prepared.probes)))
 
 
 def compress_gates(model: ir.Model, probes: Sequence[Mapping[str, Array]], choices: Choices) -> list[RewriteReport]:
-    """Store the gates of `model`, in place, as `choices` asks; the last rewrite, for the others read gates as maps."""
-    from edgeconv.rewrite import CompressGates, run_rewrites
+    """Store the gates of `model`, in place, as `choices` asks."""
+    from edgeconv.rewrite import run_rewrites
+
+    return run_rewrites(model, rewrites, probes) if (rewrites := _gate_rewrites(choices)) else []
+
+
+def _gate_rewrites(choices: Choices) -> list[Rewrite]:
+    """The last rewrite, for the others read gates as maps."""
+    from edgeconv.rewrite import CompressGates
     from edgeconv.rewrite.compress_gates import FOLDED
 
-    if choices.gates == FOLDED:
-        return []
-    return run_rewrites(model, [CompressGates(choices.gates, choices.gate_rank)], probes)
+    return [] if choices.gates == FOLDED else [CompressGates(choices.gates, choices.gate_rank)]
 
 
 def _check_names(models: Sequence[ir.Model], choices: Choices) -> None:

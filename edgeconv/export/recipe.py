@@ -19,7 +19,7 @@ from edgeconv.export.learn import LearnReport
 from edgeconv.export.quantize.scheme import Recipe
 from edgeconv.export.search import SearchReport
 from edgeconv.manifest import AppliedRewrite, Manifest
-from edgeconv.schema import SchemaError, from_dict
+from edgeconv.schema import SchemaError, from_dict, refuse_newer
 
 __all__ = ["RECIPE_PATH", "SCHEMA_VERSION", "BundleRecipe", "make_recipe", "read_choices", "read_recipe"]
 
@@ -81,11 +81,7 @@ def read_recipe(path: Path) -> BundleRecipe:
         ) from None
     except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise BundleError(f"{path} is no recipe: {error}.", f"Name the {RECIPE_PATH} of a bundle.") from error
-    found = document.get("schema_version") if isinstance(document, dict) else None
-    if isinstance(found, int) and found > SCHEMA_VERSION:
-        raise BundleError(
-            f"{path} has schema version {found}, this edgeconv reads up to {SCHEMA_VERSION}.", "Update edgeconv."
-        )
+    refuse_newer(document, SCHEMA_VERSION, str(path), BundleError)
     try:
         return from_dict(BundleRecipe, document)
     except (SchemaError, RecursionError) as error:

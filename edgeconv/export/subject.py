@@ -6,6 +6,7 @@ A torch module, an exported program and an ONNX file differ only here; everythin
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -193,8 +194,12 @@ def task_calibration(task: Task, shapes: Mapping[str, tuple[int, ...]]) -> Sampl
     """
     name = _task_input(task, shapes)
 
+    @functools.cache  # they are drawn, which takes longer than computing on them
+    def images() -> Array:
+        return task.calibration(_TASK_CALIBRATION_COUNT)
+
     def samples() -> Iterator[Sample]:
-        return ({name: image[None]} for image in task.calibration(_TASK_CALIBRATION_COUNT))
+        return ({name: image[None]} for image in images())
 
     return SampleSource(f"task {task.name}", samples)
 

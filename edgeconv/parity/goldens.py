@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from edgeconv.benchmarks.drift import compare_outputs, golden_outputs
 from edgeconv.bundles import Bundle
-from edgeconv.errors import BundleError, DataError
+from edgeconv.errors import DataError
 from edgeconv.files import atomic_write_bytes
 
 __all__ = ["Golden", "difference", "golden_of", "read_golden", "write_golden"]
@@ -53,12 +53,9 @@ def golden_of(bundle: Bundle) -> Golden:
     Raises:
         BundleError: the golden cases are damaged.
     """
-    try:
-        with np.load(bundle.golden, allow_pickle=False) as archive:
-            names = [n for n in archive.files if n.startswith((_INPUT, _OUTPUT)) or n == _TARGET]
-            return Golden(bundle.manifest.model.name, {name: archive[name][:_MOST_CASES] for name in names})
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise BundleError(f"{bundle.golden} cannot be used: {error}.", "Export the bundle again.") from error
+    arrays = bundle.golden_arrays()
+    names = [name for name in arrays if name.startswith((_INPUT, _OUTPUT)) or name == _TARGET]
+    return Golden(bundle.manifest.model.name, {name: arrays[name][:_MOST_CASES] for name in names})
 
 
 def read_golden(path: Path) -> Golden | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -62,13 +62,13 @@ class RewriteReport:
 
 
 def run_rewrites(
-    model: ir.Model, rewrites: Sequence[Rewrite], probe_inputs: Sequence[Mapping[str, np.ndarray[Any, Any]]] = ()
+    model: ir.Model, rewrites: Iterable[Rewrite], probe_inputs: Sequence[Mapping[str, np.ndarray[Any, Any]]] = ()
 ) -> list[RewriteReport]:
     """Apply `rewrites` in order, in place, and undo each that does not preserve the outputs.
 
     Args:
         model: a graph with static shapes.
-        rewrites: the passes, in order.
+        rewrites: the passes, in order; the next one is asked for when the one before is done.
         probe_inputs: real inputs to compare on, one array for each graph input; one of noise and zeros is added.
 
     Returns:

@@ -59,7 +59,7 @@ def with_supply(tiny_bundle, tmp_path):
 
     def made(supply):
         manifest = read_manifest(tiny_bundle)
-        sources = {e.path: tiny_bundle / e.path for a in manifest.artifacts for e in (a, *a.companions)}
+        sources = {path: tiny_bundle / path for artifact in manifest.artifacts for path in artifact.paths}
         write_bundle(tmp_path / "bundle", manifest, sources, {}, supply, force=True)
         return load_bundle(tmp_path / "bundle")
 

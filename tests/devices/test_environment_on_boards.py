@@ -33,7 +33,7 @@ def bundle_for(tiny_bundle: Path, tmp_path: Path):
 
     def made(profile: str) -> Bundle:
         manifest = read_manifest(tiny_bundle)
-        sources = {e.path: tiny_bundle / e.path for a in manifest.artifacts for e in (a, *a.companions)}
+        sources = {path: tiny_bundle / path for artifact in manifest.artifacts for path in artifact.paths}
         path = tmp_path / profile
         write_bundle(path, manifest, sources, golden(tiny_bundle), make_supply(load_profile(profile), RUNTIMES))
         return load_bundle(path)

@@ -9,9 +9,10 @@ import pytest
 
 from edgeconv.bundles import PACK_PATH, load_bundle, open_bundle
 from edgeconv.errors import BundleError, UsageError
-from edgeconv.export.bundle import pack_bundle, place_artifact, write_bundle
+from edgeconv.export.bundle import place_artifact, write_bundle
 from edgeconv.files import sha256_file
 from edgeconv.manifest import Artifact, Manifest, ModelIdentity, Normalisation, Port, TensorSpec
+from edgeconv.packing import pack_bundle
 
 
 @pytest.fixture

@@ -15,10 +15,11 @@ from pathlib import Path
 
 from machine import QUIET_CORES, describe_machine, foreign_cores_now
 
+from edgeconv.benchmarks.ratios import median_ratio
 from edgeconv.bundles import Bundle, load_bundle
 from edgeconv.export.options import ExportOptions
 from edgeconv.export.pipeline import build_bundle
-from edgeconv.export.variants.measure import Bench, ratio_of
+from edgeconv.export.variants.measure import Bench
 from edgeconv.files import atomic_write_bytes
 from edgeconv.manifest import Artifact
 from edgeconv.records import Result
@@ -83,10 +84,10 @@ def _row(
     kind = (artifact.runtime, artifact.precision)
     base, result = results[(0, *kind)], results[(index, *kind)]
     own = bundles[index].manifest.artifact(*kind)
-    paths = [own.path, *(companion.path for companion in own.companions)]
+    paths = own.paths
     packed = sum(len(zlib.compress((bundles[index].directory / path).read_bytes(), _DEFLATE_LEVEL)) for path in paths)
     sqnr = "–" if result.drift is None or result.drift.total.sqnr_db is None else f"{result.drift.total.sqnr_db:.1f}"
-    ratio = ratio_of(base, result, exact=False) if timed else None
+    ratio = median_ratio(base, result) if timed else None
     latency = "not measured" if ratio is None else f"{ratio.value:.3f} ({ratio.low:.3f} … {ratio.high:.3f})"
     sizes = f"{own.total_bytes / 1e6:.2f} | {packed / 1e6:.2f}"
     return f"| {' '.join(kind)} | {_FORMS[index]} | {sizes} | {sqnr} | {'1' if index == 0 else latency} |"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import sys
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,8 +14,8 @@ from subjects import Subject
 
 from edgeconv.bundles import Bundle, load_bundle
 from edgeconv.errors import EdgeconvError
-from edgeconv.export.bundle import pack_bundle
 from edgeconv.manifest import Artifact
+from edgeconv.packing import pack_bundle, packed_bytes
 
 __all__ = ["export_ours"]
 
@@ -88,7 +87,6 @@ def _artefacts(variant: _Variant, bundle: Bundle) -> list[Measurement]:
 def _packed(bundle: Bundle) -> list[tuple[Artifact, int]]:
     """Each artefact with the bytes that its files take in the bundle as one .zip."""
     path = pack_bundle(bundle.directory, bundle.manifest)
-    with zipfile.ZipFile(path) as archive:
-        bytes_of = {info.filename: info.compress_size for info in archive.infolist()}
+    bytes_of = packed_bytes(path)
     path.unlink()
-    return [(a, sum(bytes_of[e.path] for e in (a, *a.companions))) for a in bundle.manifest.artifacts]
+    return [(a, sum(bytes_of[name] for name in a.paths)) for a in bundle.manifest.artifacts]

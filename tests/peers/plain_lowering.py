@@ -48,8 +48,8 @@ def plain_graphs(
         run_rewrites(traced, [FoldConstants(), SplitSequences(), ClipFromMinMax(), FoldBatchNorm()], probes)
         graph = simplify(traced)
     with stage("calibrate and quantise"), mock.patch("edgeconv.export.graphs.quantisation_scheme", _plain_scheme):
-        int8, no_int8 = quantise_graph(graph, subject, ports, schemes, choices, fingerprint)
-    return Graphs(graph, int8, no_int8, [], choices, fingerprint.data())
+        made = quantise_graph(graph, subject, ports, schemes, choices, fingerprint)
+    return Graphs(graph, made.int8, made.no_int8, [], choices, fingerprint.data())
 
 
 def _plain_scheme(name: str, _: Sequence[Port], choices: Choices) -> QuantisationScheme:

@@ -6,7 +6,6 @@ import base64
 import dataclasses
 import io
 import math
-import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -66,15 +65,15 @@ def samples_of(bundle: Bundle, records: Sequence[RunRecord], outputs: Mapping[st
     if source is None or not ports:
         return []
     view = _VIEWS.get(bundle.manifest.metric or "", lambda image: image)
+    arrays = bundle.golden_arrays()
     try:
-        with np.load(bundle.golden, allow_pickle=False) as archive:
-            return [
-                sample
-                for port in ports
-                for sample in _samples(archive, source, port, view, _returned(bundle, records, outputs, archive, port))
-            ]
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise BundleError(f"{bundle.golden} cannot be read: {error}.", "Export the bundle again.") from error
+        return [
+            sample
+            for port in ports
+            for sample in _samples(arrays, source, port, view, _returned(bundle, records, outputs, arrays, port))
+        ]
+    except (ValueError, KeyError) as error:
+        raise BundleError(f"{bundle.golden} cannot be used: {error}.", "Export the bundle again.") from error
 
 
 def _returned(

@@ -5,13 +5,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
-from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from edgeconv.benchmarks.store.index import StoredRun
 from edgeconv.benchmarks.store.trend import Figure, Point, Trend, changes_of, kind_of
+from edgeconv.tables import plain_table
 
 __all__ = ["runs_table", "sparkline", "trends_table"]
 
@@ -75,7 +75,7 @@ def _ends(trend: Trend) -> tuple[str, str, Text]:
 
 
 def _table(*titles: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
+    table = plain_table()
     for title in titles:
         table.add_column(title, overflow="fold")
     return table

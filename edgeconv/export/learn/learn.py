@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,7 @@ from edgeconv.export.data import Sample
 from edgeconv.export.executor import open_session
 from edgeconv.export.golden import normalised
 from edgeconv.export.learn.report import LearnReport
-from edgeconv.export.search.trials import Figures, held_images, split_held
+from edgeconv.export.search.trials import TIE_DB, Figures, finite, held_images, split_held
 from edgeconv.manifest import Port
 
 if TYPE_CHECKING:
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
     from edgeconv.export.quantize import QuantisationResult
 
 __all__ = ["Amount", "learn", "why_not"]
-
-_LEAST_GAIN_DB = 0.2  # rounding is chaotic: two graphs closer than this are equal
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,10 +79,10 @@ def learn(
     report = dataclasses.replace(
         report,
         steps=steps,
-        held_before_db=_finite(before.sqnr_db),
-        held_after_db=_finite(after.sqnr_db),
-        shifted_before_db=_finite(before.shifted_db),
-        shifted_after_db=_finite(after.shifted_db),
+        held_before_db=finite(before.sqnr_db),
+        held_after_db=finite(after.sqnr_db),
+        shifted_before_db=finite(before.shifted_db),
+        shifted_after_db=finite(after.shifted_db),
         accepted=not reason,
         reason=reason,
     )
@@ -94,10 +91,6 @@ def learn(
 
 def why_not(before: Figures, after: Figures) -> str:
     """Why the graph with the figures `after` is not taken instead of the one with `before`; empty where it is."""
-    if not after.sqnr_db - before.sqnr_db >= _LEAST_GAIN_DB:  # nor where both are exact
-        return f"no gain of {_LEAST_GAIN_DB:g} dB on samples held back"
+    if not after.sqnr_db - before.sqnr_db >= TIE_DB:  # nor where both are exact
+        return f"no gain of {TIE_DB:g} dB on samples held back"
     return "" if after.shifted_db >= before.shifted_db else "worse on shifted samples"
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -40,7 +40,7 @@ def learn_parameters(
     """
     parameters = Parameters(model)
     with _repeatable():
-        _run(model, parameters, inputs, targets, range(steps), steps)
+        _run(model, parameters, inputs, targets, steps)
     parameters.store()
 
 
@@ -50,9 +50,9 @@ def plan_steps(
     """How many steps `seconds` are enough for on this machine now, at least one; the graph is not changed."""
     parameters = Parameters(model)
     with _repeatable():
-        _run(model, parameters, inputs, targets, range(1), 1)  # the first one allocates
+        _run(model, parameters, inputs, targets, 1)  # the first one allocates
         start = time.perf_counter()
-        _run(model, parameters, inputs, targets, range(_TIMED_STEPS), _TIMED_STEPS)
+        _run(model, parameters, inputs, targets, _TIMED_STEPS)
         taken = (time.perf_counter() - start) / _TIMED_STEPS
     return max(1, int(seconds / taken))
 
@@ -62,7 +62,6 @@ def _run(
     parameters: Parameters,
     inputs: Sequence[Mapping[str, Array]],
     targets: Sequence[Sequence[Array]],
-    done: range,
     steps: int,
 ) -> None:
     network = Interpreter(model, parameters.replaced)
@@ -70,7 +69,7 @@ def _run(
     optimiser = torch.optim.Adam(parameters.groups(), betas=_BETAS)
     full = [group["lr"] for group in optimiser.param_groups]
     order = np.random.default_rng(0)
-    for step in done:
+    for step in range(steps):
         for group, rate in zip(optimiser.param_groups, full, strict=True):
             group["lr"] = rate * _rate(step, steps)
         index = int(order.integers(len(inputs)))

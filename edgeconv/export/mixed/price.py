@@ -14,20 +14,20 @@ import numpy as np
 
 from edgeconv.benchmarks.agent.protocol import LatencyProtocol
 from edgeconv.benchmarks.campaign import Measured, run_campaign
-from edgeconv.benchmarks.ratios import Ratio, quantile_ratio
+from edgeconv.benchmarks.ratios import median_ratio
 from edgeconv.benchmarks.settings import RunSettings
-from edgeconv.benchmarks.target_agent import Measurement, TargetAgent
+from edgeconv.benchmarks.target_agent import Measurement, TargetAgents
 from edgeconv.bundles import load_bundle
 from edgeconv.devices.profile import load_profile
 from edgeconv.devices.transports import open_transport
 from edgeconv.errors import DataError, RuntimeUnavailableError
-from edgeconv.export.bundle import place_artifact, write_bundle
-from edgeconv.export.conversion import convert_all
+from edgeconv.export.bundle import bare_manifest, write_bundle
 from edgeconv.export.golden import GoldenArrays
-from edgeconv.export.jobs import ConversionJob
+from edgeconv.export.jobs import ASYMMETRIC, ConversionKey
+from edgeconv.export.lowering import Lowered, lower
 from edgeconv.export.mixed.report import Price, Quality
-from edgeconv.manifest import SCHEMA_VERSION, Artifact, Failure, Manifest, ModelIdentity, Port
-from edgeconv.records import Host, Result
+from edgeconv.manifest import Failure, Port
+from edgeconv.records import Host
 from edgeconv.runtimes import get_runtime, runtime_names
 
 if TYPE_CHECKING:
@@ -90,36 +90,36 @@ def price_graphs(
         settings: of the measurement.
         progress: called with what is done.
     """
+    cases = {name: array for name, array in golden.items() if name.split(".")[0] in ("input", "torch")}
+    results: dict[tuple[int, str], Measured] = {}
+    machine = ""
     with tempfile.TemporaryDirectory(prefix="edgeconv-price-") as temporary:
-        made = _convert(graphs, runtimes, Path(temporary), progress)
-        cases = {name: array for name, array in golden.items() if name.split(".")[0] in ("input", "torch")}
-        with contextlib.ExitStack() as stack:
-            agents: dict[str, TargetAgent] = {}
-            for index, graph in enumerate(graphs):
-                artifacts = [a for a in made[index].values() if isinstance(a, Artifact)]
-                if not artifacts:
-                    continue
-                path = Path(temporary) / f"bundle-{index}"
-                sources = {p: Path(temporary) / f"graph-{index}" / Path(p).name for a in artifacts for p in _paths(a)}
-                write_bundle(path, _manifest(graph.name, inputs, outputs, artifacts), sources, cases)
-                # Each with a workspace of its own: an agent takes up jobs that it finds finished there.
-                transport = stack.enter_context(contextlib.closing(open_transport("local:")))
-                agent = TargetAgent(transport, load_bundle(path))
-                agents.update((artifact.sha256, agent) for artifact in artifacts)
-            plans = {
-                (index, runtime): Measurement(artifact, _THREADS, settings.protocol)
-                for index in range(len(graphs))
-                for runtime, artifact in made[index].items()
-                if isinstance(artifact, Artifact)
-            }
-            measured = run_campaign(
-                _Agents(agents), list(plans.values()), settings, lambda done, of, _: progress(f"timing {done} of {of}")
+        lowered = [_lower(graph, runtimes, Path(temporary) / f"graph-{i}", progress) for i, graph in enumerate(graphs)]
+        made = {
+            (index, runtime): outcome
+            for index, outcomes in enumerate(lowered)
+            for runtime, outcome in outcomes.items()
+            if isinstance(outcome, Lowered)
+        }
+        bundles = []
+        for index in dict.fromkeys(index for index, _ in made):
+            files = [one for (of, _), one in made.items() if of == index]
+            manifest = bare_manifest(
+                graphs[index].name, __name__, _HOST, inputs, outputs, [one.artifact for one in files]
             )
-            machine = _words(next(iter(agents.values())).host()) if agents else ""
-        results = dict(zip(plans, measured, strict=True))
+            sources = {path: file for one in files for path, file in one.files.items()}
+            write_bundle(Path(temporary) / f"bundle-{index}", manifest, sources, cases)
+            bundles.append(load_bundle(Path(temporary) / f"bundle-{index}"))
+        if bundles:
+            with contextlib.closing(open_transport("local:")) as transport:
+                agents = TargetAgents(transport, bundles)
+                plans = [Measurement(one.artifact, _THREADS, settings.protocol) for one in made.values()]
+                measured = run_campaign(agents, plans, settings, lambda done, of, _: progress(f"timing {done} of {of}"))
+                machine = _words(agents.host())
+            results = dict(zip(made, measured, strict=True))
     prices = [
         tuple(
-            _price(runtime, made[index][runtime], results.get((index, runtime)), results.get((0, runtime)), judge)
+            _price(runtime, lowered[index][runtime], results.get((index, runtime)), results.get((0, runtime)), judge)
             for runtime in runtimes
         )
         for index in range(len(graphs))
@@ -127,108 +127,35 @@ def price_graphs(
     return prices, machine
 
 
-class _Agents:
-    """Measures each artefact with the agent of the bundle that it is in."""
-
-    def __init__(self, agents: Mapping[str, TargetAgent]) -> None:
-        self._agents = agents
-
-    def measure(self, measurement: Measurement) -> Measured:
-        """In a fresh process."""
-        return self._agents[measurement.artifact.sha256].measure(measurement)
-
-
-def _convert(
-    graphs: Sequence[PricedGraph], runtimes: Sequence[str], temporary: Path, progress: Progress
-) -> list[dict[str, Artifact | Failure]]:
-    from edgeconv.graph import save_graph
-
+def _lower(
+    graph: PricedGraph, runtimes: Sequence[str], folder: Path, progress: Progress
+) -> dict[str, Lowered | Failure]:
+    progress(f"converting {graph.name}")
+    folder.mkdir()
     activations = load_profile(_HOST).onnx_activations  # whatever the device gets: it is this machine that is timed
-    made = []
-    for index, graph in enumerate(graphs):
-        progress(f"converting {graph.name}")
-        source, directory = temporary / f"graph-{index}.onnx", temporary / f"graph-{index}"
-        directory.mkdir()
-        save_graph(graph.model, source)
-        jobs = [
-            ConversionJob(
-                runtime, _INT8, str(source), str(directory), activations if runtime == "onnxruntime" else _INT8
-            )
-            for runtime in runtimes
-        ]
-        outcomes = convert_all(jobs, lambda job, outcome: None)
-        made.append(
-            {
-                key.runtime: place_artifact(outcome) if isinstance(outcome, Artifact) else outcome
-                for key, outcome in outcomes.items()
-            }
-        )
-    return made
+    keys = [ConversionKey(r, _INT8, activations if r == "onnxruntime" else _INT8) for r in runtimes]
+    return {key.runtime: outcome for key, outcome in lower(None, {ASYMMETRIC: graph.model}, keys, folder).items()}
 
 
 def _price(
-    runtime: str,
-    artifact: Artifact | Failure,
-    measured: Measured | None,
-    base: Measured | None,
-    judge: OutputsQuality,
+    runtime: str, lowered: Lowered | Failure, measured: Measured | None, base: Measured | None, judge: OutputsQuality
 ) -> Price:
-    if isinstance(artifact, Failure) or measured is None:
-        reason = artifact.reason if isinstance(artifact, Failure) else "it was not measured"
+    if isinstance(lowered, Failure) or measured is None:
+        reason = lowered.reason if isinstance(lowered, Failure) else "it was not measured"
         return Price(runtime, None, None, 0, None, reason)
     result, outputs = measured
+    size = lowered.artifact.total_bytes
     if not result.latency_ns.samples:
-        return Price(runtime, None, None, artifact.total_bytes, None, "; ".join(result.invalid_reasons))
+        return Price(runtime, None, None, size, None, "; ".join(result.invalid_reasons))
     median_ms = statistics.median(result.latency_ns.samples) / 1e6
-    ratio = None if base is None or not base[0].latency_ns.samples else _ratio(base[0], result)
+    ratio = None if base is None else median_ratio(base[0], result)
     try:
         quality, remarks = judge(outputs), list(result.invalid_reasons)
     except DataError as error:
         quality, remarks = None, [str(error), *result.invalid_reasons]
-    return Price(
-        runtime,
-        median_ms,
-        ratio,
-        artifact.total_bytes,
-        quality,
-        "; ".join(remarks),
-    )
-
-
-def _ratio(base: Result, result: Result) -> Ratio:
-    return quantile_ratio(_rounds(base), _rounds(result), 0.5)
-
-
-def _rounds(result: Result) -> list[np.ndarray]:
-    samples = np.asarray(result.latency_ns.samples, np.float64)
-    return np.split(samples, np.cumsum(result.latency_ns.rounds)[:-1]) if result.latency_ns.rounds else [samples]
+    return Price(runtime, median_ms, ratio, size, quality, "; ".join(remarks))
 
 
 def _words(host: Host) -> str:
     emulated = ", emulated" if host.emulated else ""
     return f"{host.cpu_model or host.machine}, {_THREADS} thread{emulated}"
-
-
-def _manifest(name: str, inputs: Sequence[Port], outputs: Sequence[Port], artifacts: Sequence[Artifact]) -> Manifest:
-    """Of a bundle that lives as long as the measurement."""
-    return Manifest(
-        schema_version=SCHEMA_VERSION,
-        name=name,
-        model=ModelIdentity(name, "edgeconv.export.mixed", None, 0, None, "exact"),
-        device=_HOST,
-        inputs=list(inputs),
-        outputs=list(outputs),
-        artifacts=list(artifacts),
-        files=[],
-        failures=[],
-        rewrites=[],
-        tolerances=[],
-        metric=None,
-        quantisation={},
-        tools={},
-        reproduce=[],
-    )
-
-
-def _paths(artifact: Artifact) -> list[str]:
-    return [artifact.path, *(companion.path for companion in artifact.companions)]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from edgeconv.benchmarks.ratios import Ratio
 from edgeconv.errors import BundleError
-from edgeconv.schema import SchemaError, from_dict
+from edgeconv.schema import SchemaError, from_dict, refuse_newer
 
 __all__ = ["MIXED_PATH", "SCHEMA_VERSION", "MixedReport", "Price", "Quality", "Rescue", "read_mixed"]
 
@@ -115,11 +115,7 @@ def read_mixed(directory: Path) -> MixedReport | None:
         return None
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-        found = document.get("schema_version") if isinstance(document, dict) else None
-        if isinstance(found, int) and found > SCHEMA_VERSION:
-            raise BundleError(
-                f"{path} has schema version {found}, this edgeconv reads up to {SCHEMA_VERSION}.", "Update edgeconv."
-            )
+        refuse_newer(document, SCHEMA_VERSION, str(path), BundleError)
         return from_dict(MixedReport, document)
     except (SchemaError, ValueError, OSError, RecursionError) as error:
         raise BundleError(f"{path} is damaged or foreign: {error}.", "Export the bundle again.") from error

@@ -130,10 +130,10 @@ class _Remake:
         choices = dataclasses.replace(old.choices, float_nodes=(*old.choices.float_nodes, *float_nodes))
         schemes = [*old.int8, *old.no_int8]
         fingerprint = Fingerprint("", [port.name for port in self._ports])
-        int8, no_int8 = quantise_graph(old.fp32, self._subject, self._ports, schemes, choices, fingerprint)
-        if ASYMMETRIC not in int8:
-            raise ExportError(f"The graph cannot be quantised with operators in float: {no_int8[ASYMMETRIC]}")
-        return dataclasses.replace(old, int8=int8, no_int8=no_int8, choices=choices)
+        made = quantise_graph(old.fp32, self._subject, self._ports, schemes, choices, fingerprint)
+        if ASYMMETRIC not in made.int8:
+            raise ExportError(f"The graph cannot be quantised with operators in float: {made.no_int8[ASYMMETRIC]}")
+        return dataclasses.replace(old, int8=made.int8, no_int8=made.no_int8, choices=choices)
 
 
 def _rescues(found: SearchResult, appraiser: GraphAppraiser) -> tuple[Rescue, ...]:

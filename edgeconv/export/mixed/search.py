@@ -7,11 +7,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from edgeconv.export.mixed.candidates import Candidate
+from edgeconv.export.search.trials import TIE_DB
 
 __all__ = ["Accepted", "Appraiser", "SearchResult", "search"]
 
 _TRIED = 4  # of the ranking, together with what is accepted already: gains of neighbours do not add up
-_TIE_DB = 0.2  # rounding is chaotic: gains closer than this are equal, and the fewer multiplications win
 
 
 class Appraiser(Protocol):
@@ -109,7 +109,7 @@ def _best(
     """Of a few, the best together with what is taken; of those that are as good, the cheapest."""
     together = {candidate: appraiser.worst_db({*taken, *candidate.operators}) for candidate in candidates}
     best = max(together.values())
-    equal = [candidate for candidate in candidates if together[candidate] >= best - _TIE_DB]
+    equal = [candidate for candidate in candidates if together[candidate] >= best - TIE_DB]  # the cheapest of these
     return min(equal, key=lambda c: _cost([name for name in c.operators if name not in taken], macs))
 
 

@@ -18,11 +18,11 @@ def mixed_table(report: MixedReport) -> RenderableType:
 
     A cell has the median in milliseconds and what the rescue added to it; bytes likewise.
     """
-    from rich import box
     from rich.markup import escape
-    from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
+    from edgeconv.tables import plain_table
+
+    table = plain_table()
     table.add_column("Left in float", overflow="fold")
     for head in ("worst case dB", "all cases dB", *([report.metric] if report.metric else [])):
         table.add_column(head, justify="right")

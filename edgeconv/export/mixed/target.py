@@ -13,6 +13,7 @@ from edgeconv.errors import UsageError
 from edgeconv.export.data import TARGET_KEY, Array, Sample
 from edgeconv.export.mixed.report import Quality
 from edgeconv.parity.metrics import Metric, get_metric
+from edgeconv.sqnr import sqnr_db
 
 __all__ = ["Judgement", "QualityTarget", "make_target"]
 
@@ -116,15 +117,15 @@ class Judgement:
         errors = [_flat(found) - wanted for found, wanted in zip(outputs, self._torch, strict=True)]
         noise = [float(error @ error) for error in errors]
         signal = [float(wanted @ wanted) for wanted in self._torch]
-        cases = [_sqnr_db(s, n) for s, n in zip(signal, noise, strict=True)]
+        cases = [sqnr_db(s, n) for s, n in zip(signal, noise, strict=True)]
         finite = [case for case in cases if case is not None]
-        return Quality(_sqnr_db(sum(signal), sum(noise)), min(finite, default=None), self._score(outputs))
+        return Quality(sqnr_db(sum(signal), sum(noise)), min(finite, default=None), self._score(outputs))
 
     def case_db(self, outputs: Mapping[str, Array], case: int) -> float:
         """The SQNR of one case in dB, infinite where nothing differs."""
         wanted = self._torch[case]
         error = _flat(outputs) - wanted
-        found = _sqnr_db(float(wanted @ wanted), float(error @ error))
+        found = sqnr_db(float(wanted @ wanted), float(error @ error))
         return math.inf if found is None else found
 
     def met(self, quality: Quality) -> bool:
@@ -144,9 +145,3 @@ class Judgement:
 
 def _flat(outputs: Mapping[str, Array]) -> npt.NDArray[np.float64]:
     return np.concatenate([np.asarray(outputs[name], np.float64).ravel() for name in sorted(outputs)])
-
-
-def _sqnr_db(signal: float, noise: float) -> float | None:
-    if noise == 0:
-        return None
-    return 10 * math.log10(max(signal, float(np.finfo(np.float64).tiny)) / noise)

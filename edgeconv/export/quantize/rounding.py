@@ -8,6 +8,7 @@ out of H, because the bias correction that follows takes it away.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -19,7 +20,7 @@ from edgeconv.export.quantize.units import IntegerConstant
 
 __all__ = ["RoundedWeights", "round_weights"]
 
-_POSITIONS = 60_000  # patches that H rests on
+_POSITIONS, _POSITIONS_EACH = 60_000, 120  # patches that H rests on: at most, and for each of its rows
 _MAX_FAN_IN = 1024  # beyond it inverting H takes longer than it is worth; such layers average their errors out
 _DAMPING = 1e-2
 _RATIOS = np.linspace(0.55, 1.0, 37)  # of the scale at which the largest weight is 127
@@ -113,6 +114,7 @@ def _covariances(node: ir.Node, kernel: tuple[int, ...], groups: int, inputs: Se
     dilations = node.attributes.get_ints("dilations", [1, 1])
     top, left, bottom, right = node.attributes.get_ints("pads", [0] * 4)
     span = [dilation * (size - 1) + 1 for dilation, size in zip(dilations, kernel, strict=True)]
+    positions = min(_POSITIONS, _POSITIONS_EACH * inputs[0].shape[1] // groups * math.prod(kernel))
     rng = np.random.default_rng(0)
     patches = []
     for array in inputs:
@@ -121,10 +123,11 @@ def _covariances(node: ir.Node, kernel: tuple[int, ...], groups: int, inputs: Se
         windows = windows[:, :, :: strides[0], :: strides[1], :: dilations[0], :: dilations[1]]
         images, _channels, rows, columns = windows.shape[:4]
         total = images * rows * columns
-        count = min(total, _POSITIONS // len(inputs))
+        count = min(total, positions // len(inputs))
         chosen = np.unravel_index(rng.choice(total, count, replace=False), (images, rows, columns))
         picked = windows[chosen[0], :, chosen[1], chosen[2]]  # positions x channels x kernel
         patches.append(picked.reshape(count, groups, -1))
-    stacked = np.concatenate(patches).astype(np.float64)
-    centred = stacked - stacked.mean(axis=0)
-    return [centred[:, group].T @ centred[:, group] / len(centred) for group in range(groups)]
+    stacked = np.concatenate(patches)
+    stacked -= stacked.mean(axis=0, dtype=np.float64).astype(np.float32)
+    products = (stacked[:, group].T @ stacked[:, group] for group in range(groups))  # float32: the damping is far above
+    return [product.astype(np.float64) / len(stacked) for product in products]

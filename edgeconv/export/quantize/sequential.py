@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 import onnx_ir as ir
 
-from edgeconv.export.executor import Array, GraphStepper, Piece
+from edgeconv.export.executor import Array, GraphStepper, Piece, ahead
 from edgeconv.export.quantize.rounding import round_weights
 from edgeconv.export.quantize.units import IntegerConstant, Unit, integer_constant, operator_units
 from edgeconv.export.quantize.weights import BIAS_LIMIT, bias_scale
@@ -69,8 +69,11 @@ def run_sequential_pass(
     expected = GraphStepper(fp32, fp32_pieces.values(), samples)
     computed = GraphStepper(qdq, [piece for parts in pieces.values() for piece in parts], samples)
     changed: set[str] = set()
-    for unit in units:
-        target = list(expected.step(fp32_pieces[unit]).values()) if unit in fp32_pieces else []
+
+    def targets(unit: Unit) -> list[list[Array]]:
+        return list(expected.step(fp32_pieces[unit]).values()) if unit in fp32_pieces else []
+
+    for unit, target in zip(units, ahead(targets, units), strict=True):
         first, *rest = pieces[unit]
         if _bias(unit) is not None:
             _round(unit.node, nodes[unit.node.name], computed.values)

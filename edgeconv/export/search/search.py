@@ -13,12 +13,11 @@ from edgeconv.export.prepare import PreparedGraph
 from edgeconv.export.search.cost import LATENCY_BASIS
 from edgeconv.export.search.report import Candidate, SearchReport
 from edgeconv.export.search.tensor_ranges import refine_tensor_ranges
-from edgeconv.export.search.trials import Figures, Trials
+from edgeconv.export.search.trials import TIE_DB, Figures, Trials, finite
 from edgeconv.manifest import Port
 
 __all__ = ["search_choices"]
 
-_TIE_DB = 0.2  # rounding is chaotic: two graphs closer than this are equal
 _LATENCY_BUDGET = 1.05  # of the start's
 _RANGES = ("percentile", "percentile-99.999", "entropy", "minmax")
 _STRENGTHS = (0.0, 0.25, 0.5)
@@ -132,16 +131,16 @@ class _Search:
         return self._note(step, name, choices, figures, self.trials.latency_ms(choices) / self._start_ms)
 
     def _note(self, step: str, name: str, choices: Choices, figures: Figures, ratio: float, remark: str = "") -> _Tried:
-        sqnr, moved, time = map(_finite, (figures.sqnr_db, figures.shifted_db, ratio))
+        sqnr, moved, time = map(finite, (figures.sqnr_db, figures.shifted_db, ratio))
         self._candidates.append(Candidate(step, name, sqnr, moved, time, chosen=False, remark=remark))
         return _Tried(choices, figures, ratio, len(self._candidates) - 1)
 
     def _wins(self, tried: _Tried) -> bool:
         """Whether the choices are better than the best ones; if not, the candidate gets a remark."""
         remark = ""
-        if tried.figures.sqnr_db < self._figures.sqnr_db + _TIE_DB:
-            remark = f"no gain of {_TIE_DB:g} dB"
-        elif tried.figures.shifted_db <= self._figures.shifted_db - _TIE_DB:
+        if tried.figures.sqnr_db < self._figures.sqnr_db + TIE_DB:
+            remark = f"no gain of {TIE_DB:g} dB"
+        elif tried.figures.shifted_db <= self._figures.shifted_db - TIE_DB:
             remark = "loses on shifted images"
         elif tried.latency_ratio > _LATENCY_BUDGET:
             remark = f"takes more than {_LATENCY_BUDGET:g} of the time"
@@ -168,7 +167,3 @@ def _full_resolution_pairs(trials: Trials, choices: Choices) -> list[str]:
     graph = trials.calibrated(choices).model.graph
     finest = max((math.prod(static_shape(node.outputs[0])[2:]) for node in graph if node.op_type == "Conv"), default=0)
     return [pair.name for pair in factor_pairs(graph) if pair.pixels == finest]
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

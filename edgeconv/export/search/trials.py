@@ -28,7 +28,10 @@ if TYPE_CHECKING:
     from edgeconv.export.calibrate import Statistics
     from edgeconv.export.quantize import QuantisationResult, QuantisationScheme
 
-__all__ = ["Calibrated", "Figures", "Images", "Trials", "held_images", "split_held"]
+__all__ = ["TIE_DB", "Calibrated", "Figures", "Images", "Trials", "finite", "held_images", "split_held"]
+
+TIE_DB = 0.2
+"""Rounding is chaotic: two graphs whose SQNR is closer than this are equal."""
 
 _SHARED = 4  # the first samples also serve the sequential pass of the export itself; none of them is held back
 _STRIDE = 3
@@ -142,6 +145,11 @@ class Trials:
         if len(self._calibrated) > _MAX_KEPT:
             del self._calibrated[next(iter(self._calibrated))]
         return found
+
+
+def finite(value: float) -> float | None:
+    """`value`, None where it is infinite or no number: what JSON can say."""
+    return value if math.isfinite(value) else None
 
 
 def held_images(fp32: ir.Model, ports: Sequence[Port], held: Sequence[Sample]) -> tuple[Images, Images]:

@@ -7,14 +7,14 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from edgeconv.bundles import PACK_PATH, WHEELS_PATH, Bundle, load_bundle
+from edgeconv.bundles import Bundle, load_bundle
 from edgeconv.errors import ExportError
-from edgeconv.export.bundle import place_artifact, write_bundle
+from edgeconv.export.bundle import write_bundle
 from edgeconv.export.choices import Choices
-from edgeconv.export.conversion import convert_all
 from edgeconv.export.golden import GoldenArrays, Reference, golden_arrays
 from edgeconv.export.graphs import Graphs, make_graphs
-from edgeconv.export.jobs import ASYMMETRIC, ConversionJob, ConversionKey, qdq_reference
+from edgeconv.export.jobs import ASYMMETRIC, ConversionKey, qdq_reference
+from edgeconv.export.lowering import Lowered, lower
 from edgeconv.export.variants.material import Material
 from edgeconv.manifest import Artifact, Failure, Tolerance
 from edgeconv.parity.tolerance import default_tolerances
@@ -22,7 +22,6 @@ from edgeconv.parity.tolerance import default_tolerances
 __all__ = ["Variant", "conversion_key", "variant_golden", "variant_graphs", "write_variant"]
 
 _INT8 = "int8"
-_SUPPLIED = (f"{WHEELS_PATH}/", f"{Path(PACK_PATH).parent}/")  # what brings a runtime to the device
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,49 +69,25 @@ def write_variant(
     Raises:
         ExportError: none of them can be made.
     """
-    from edgeconv.graph import save_graph
-
     work = path.with_name(f"{path.name}-files")
     work.mkdir()
-    fp32 = work / "fp32.onnx"
-    save_graph(graphs.fp32, fp32)
-    sources = {scheme: work / f"{scheme}.onnx" for scheme in graphs.int8}
-    for scheme, source in sources.items():
-        save_graph(graphs.int8[scheme].model, source)
-    jobs, failures = [], dict[tuple[str, str], str]()
-    keys = {conversion_key(artifact): artifact for artifact in artifacts}
-    for key in keys:
-        if key.precision == _INT8 and key.scheme not in sources:
-            failures[key.runtime, key.precision] = graphs.no_int8[key.scheme]
-            continue
-        directory = work / f"{key.scheme}-{key.activations}"
-        directory.mkdir(exist_ok=True)
-        source = sources[key.scheme] if key.precision == _INT8 else fp32
-        jobs.append(ConversionJob(key.runtime, key.precision, str(source), str(directory), key.activations, key.scheme))
-    made, files = [], dict[str, Path]()
-    for key, outcome in convert_all(jobs, lambda job, outcome: None).items():
-        if isinstance(outcome, Failure):
-            failures[key.runtime, key.precision] = outcome.reason
-            continue
-        artifact = place_artifact(outcome)
-        made.append(artifact)
-        for name in [artifact.path, *(companion.path for companion in artifact.companions)]:
-            files[name] = work / f"{key.scheme}-{key.activations}" / Path(name).name
+    keys = [conversion_key(artifact) for artifact in artifacts]
+    lowered = lower(graphs.fp32, graphs.int8_models, keys, work, no_int8=graphs.no_int8)
+    made = [outcome for outcome in lowered.values() if isinstance(outcome, Lowered)]
+    failures = {(o.runtime, o.precision): o.reason for o in lowered.values() if isinstance(o, Failure)}
     if not made:
         raise ExportError(f"Nothing could be made of the variant: {'; '.join(failures.values())}.")
-    supply = {
-        entry.path: base.directory / entry.path for entry in base.manifest.files if entry.path.startswith(_SUPPLIED)
-    }
+    files = {name: file for one in made for name, file in one.files.items()}
     manifest = dataclasses.replace(
         base.manifest,
         name=path.name,
-        artifacts=made,
+        artifacts=[one.artifact for one in made],
         files=[],
         failures=[],
         rewrites=graphs.rewrites,
         tolerances=_tolerances(base, graphs),
     )
-    write_bundle(path, manifest, files, variant_golden(material, graphs), supply)
+    write_bundle(path, manifest, files, variant_golden(material, graphs), base.supply)
     return Variant(load_bundle(path), failures)
 
 

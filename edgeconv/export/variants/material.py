@@ -5,10 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-import numpy as np
-
 from edgeconv.bundles import Bundle
-from edgeconv.errors import BundleError, UsageError
+from edgeconv.errors import UsageError
 from edgeconv.export.choices import Choices
 from edgeconv.export.data import Array, Sample, SampleSource, open_source
 from edgeconv.export.golden import GoldenArrays
@@ -62,7 +60,7 @@ def open_material(bundle: Bundle, calibration: str | None = None) -> Material:
         )
     path = bundle.directory / artifact.path
     shapes = {port.name: tuple(port.shape) for port in manifest.inputs}
-    golden = _golden(bundle)
+    golden = bundle.golden_arrays()
     runner = ReferenceRunner(load_graph(path))
 
     def run(inputs: Mapping[str, Array]) -> list[Array]:
@@ -83,14 +81,6 @@ def open_material(bundle: Bundle, calibration: str | None = None) -> Material:
     exported = read_choices(bundle.directory) if (bundle.directory / RECIPE_PATH).is_file() else Choices()
     start = dataclasses.replace(exported, balancing=False, equalisation=0.0, merged_pairs=(), ranks={})
     return Material(subject, manifest.inputs, exported, start, golden)
-
-
-def _golden(bundle: Bundle) -> GoldenArrays:
-    try:
-        with np.load(bundle.golden, allow_pickle=False) as archive:
-            return dict(archive)
-    except (OSError, ValueError, EOFError) as error:
-        raise BundleError(f"{bundle.golden} cannot be used: {error}.", "Export the bundle again.") from error
 
 
 def _samples(golden: GoldenArrays, names: list[str]) -> list[Sample]:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from rich import box
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from edgeconv.benchmarks.report.units import decibels, megabytes
 from edgeconv.export.variants.report import GraphTuning, VariantResult
+from edgeconv.tables import plain_table
 
 __all__ = ["graphs_table"]
 
 
 def graphs_table(tuning: GraphTuning) -> RenderableType:
     """A row for each variant in each artefact, then why each was taken or not."""
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
+    table = plain_table()
     table.add_column("Graph", overflow="fold")
     table.add_column("artefact", overflow="fold")
     for title in ("MB", "was", "SQNR dB", "was", "median / own"):

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from edgeconv.benchmarks.drift import compare_outputs, golden_outputs
+from edgeconv.benchmarks.ratios import median_ratio
 from edgeconv.bundles import Bundle
 from edgeconv.errors import EdgeconvError
 from edgeconv.export.choices import Choices
@@ -19,7 +20,7 @@ from edgeconv.export.variants.build import Variant, conversion_key, variant_gold
 from edgeconv.export.variants.candidates import Candidate, candidates, combined
 from edgeconv.export.variants.decide import decide, gain
 from edgeconv.export.variants.material import Material
-from edgeconv.export.variants.measure import Bench, Progress, objection, ratio_of
+from edgeconv.export.variants.measure import Bench, Progress, objection
 from edgeconv.export.variants.report import GraphTrial, GraphTuning, VariantResult
 from edgeconv.manifest import Artifact
 from edgeconv.records import Result
@@ -144,7 +145,7 @@ class _Measured:
         if kind in variant.failures:
             return dataclasses.replace(row, objection=variant.failures[kind])
         base, result = (measured[number, row.runtime, row.precision] for number in (0, place))
-        ratio = ratio_of(base, result, exact=self._bench.exact)
+        ratio = median_ratio(base, result, exact=self._bench.exact)
         words = objection(result, variant.bundle)
         if ratio is None:
             words = words or "; ".join([*base.invalid_reasons, *result.invalid_reasons])

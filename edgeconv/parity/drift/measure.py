@@ -25,10 +25,10 @@ from edgeconv.parity.drift.record import (
     NetworkError,
     OnTarget,
 )
+from edgeconv.sqnr import Power
 
 if TYPE_CHECKING:
     from edgeconv.export.operator_parity import OperatorParity
-    from edgeconv.parity.drift.simulate import Power
     from edgeconv.parity.drift.switches import SwitchedGraph
 
 __all__ = ["measure_drift", "measure_layers"]
@@ -79,17 +79,18 @@ def measure_layers(
         BundleError: the bundle lacks one of the graphs, or they are not of the network that made its golden cases.
         DeviceError: the target cannot be reached, or its Python cannot run the agent.
     """
+    from edgeconv.export.channels_last import join_depth_to_space
     from edgeconv.graph import load_graph
     from edgeconv.parity.drift.on_target import check_operators_on
     from edgeconv.parity.drift.simulate import simulate
     from edgeconv.parity.drift.switches import SwitchedGraph
 
-    artifacts = _int8_artifacts(bundle, runtimes)
+    artifacts = select_artifacts(bundle, runtimes, [_INT8])
     fp32, int8 = _graphs(bundle, artifacts)
     indices, cases = _cases(bundle, case)
     ports = {port.name: port for port in bundle.manifest.inputs}
     feeds = [{name: normalise(array, ports[name]) for name, array in raw.items()} for raw in cases]
-    model = load_graph(bundle.directory / int8.path)
+    model = join_depth_to_space(load_graph(bundle.directory / int8.path))
     graph = SwitchedGraph(load_graph(bundle.directory / fp32.path), model)
     _check_golden(bundle, graph, indices, feeds, int8)
     network, simulated = simulate(graph, feeds, step)
@@ -139,7 +140,6 @@ def _running(
 ) -> dict[tuple[str, str], Power]:
     """The running int8 network of each artefact against fp32, by runtime and tensor."""
     from edgeconv.parity.drift.on_target import read_layers_on
-    from edgeconv.parity.drift.simulate import Power
 
     power: dict[tuple[str, str], Power] = {}
     tensors = {entry.layer.name: entry.tensor for entry in graph.layers}
@@ -167,15 +167,14 @@ def _check_golden(
     bundle: Bundle, graph: SwitchedGraph, indices: Sequence[int], feeds: Sequence[_Arrays], int8: Artifact
 ) -> None:
     """Both ends of the switches against the golden outputs: the figures are of this network, or there are none."""
-    from edgeconv.parity.drift.simulate import Power
 
+    arrays = bundle.golden_arrays()
     every = {switch for entry in graph.layers for switch in entry.switches}
     for precision, reference, on in ((_FP32, "onnx", set[str]()), (_INT8, int8.reference, every)):
-        with np.load(bundle.golden, allow_pickle=False) as archive:
-            try:
-                golden = golden_outputs({name: archive[name] for name in archive.files}, reference)
-            except DataError as error:
-                raise BundleError(f"{bundle.golden}: {error}", "Export the bundle again.") from error
+        try:
+            golden = golden_outputs(arrays, reference)
+        except DataError as error:
+            raise BundleError(f"{bundle.golden}: {error}", "Export the bundle again.") from error
         power = Power()
         for index, sample in zip(indices, feeds, strict=True):
             for port, found in graph.run(sample, on, graph.outputs).items():
@@ -202,10 +201,6 @@ def _report(
     return DriftReport(
         SCHEMA_VERSION, manifest.name, bundle.manifest_sha256, target, cases, artifacts, scheme, network, layers, notes
     )
-
-
-def _int8_artifacts(bundle: Bundle, runtimes: Sequence[str]) -> list[Artifact]:
-    return select_artifacts(bundle, runtimes, [_INT8])
 
 
 def _graphs(bundle: Bundle, artifacts: Sequence[Artifact]) -> tuple[Artifact, Artifact]:

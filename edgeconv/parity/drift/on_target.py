@@ -17,10 +17,10 @@ import onnx_ir as ir
 
 from edgeconv.benchmarks.settings import RunSettings
 from edgeconv.benchmarks.target_agent import Measurement, TargetAgent
-from edgeconv.bundles import PACK_PATH, WHEELS_PATH, Bundle, load_bundle
-from edgeconv.devices.transports import Transport, open_transport
+from edgeconv.bundles import Bundle, load_bundle
+from edgeconv.devices.transports import open_transport
 from edgeconv.errors import EdgeconvError, ExportError
-from edgeconv.export.bundle import Supply, write_bundle
+from edgeconv.export.bundle import write_bundle
 from edgeconv.export.executor import Array
 from edgeconv.export.operator_bundle import OperatorBundle
 from edgeconv.export.operator_parity import OperatorParity
@@ -76,7 +76,7 @@ def read_layers_on(
             if not made:
                 continue
             opened = _write(bundle, Path(temporary) / f"layers-{number}", made, portion, cases)
-            agent = _agent(reached, opened)
+            agent = TargetAgent(reached, opened)
             for place, artifact in enumerate(made):
                 step(number * len(artifacts) + place, total, f"{artifact.runtime} {artifact.precision}")
                 result, outputs = agent.measure(Measurement(artifact, 1, _ONCE))
@@ -120,23 +120,19 @@ def check_operators_on(
                     device=bundle.manifest.device,
                     runtimes=[runtime],
                     activations=activations,
-                    supply=_supply(bundle),
+                    supply=bundle.supply,
                 )
             except ExportError as error:
                 problems.append(f"{runtime}: its operators cannot be checked one by one: {error}")
                 continue
             written = load_bundle(path)
             (artifact,) = written.manifest.artifacts
-            result, outputs = _agent(reached, written).measure(Measurement(artifact, 1, _ONCE))
+            result, outputs = TargetAgent(reached, written).measure(Measurement(artifact, 1, _ONCE))
             if not outputs:
                 problems.append(f"{runtime}: its operators one by one: {'; '.join(result.invalid_reasons)}")
                 continue
             rows += operators.compare({(runtime, artifact.precision): outputs})
     return rows
-
-
-def _agent(transport: Transport, bundle: Bundle) -> TargetAgent:
-    return TargetAgent(transport, bundle)
 
 
 def _portions(layers: Sequence[Layer], cases: int) -> Iterator[list[Layer]]:
@@ -190,13 +186,5 @@ def _write(
         bundle.manifest, outputs=[layer.port for layer in layers], artifacts=made, files=[], failures=[], metric=None
     )
     golden = {f"input.{port.name}": np.stack([case[port.name] for case in cases]) for port in manifest.inputs}
-    write_bundle(path, manifest, sources, golden, _supply(bundle))
+    write_bundle(path, manifest, sources, golden, bundle.supply)
     return load_bundle(path)
-
-
-def _supply(bundle: Bundle) -> Supply:
-    """The wheels or the Python that the bundle brings for its device."""
-    brought = (f"{WHEELS_PATH}/", PACK_PATH)
-    return {
-        entry.path: bundle.directory / entry.path for entry in bundle.manifest.files if entry.path.startswith(brought)
-    }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
@@ -11,31 +10,11 @@ import numpy as np
 from edgeconv.export.executor import Array
 from edgeconv.parity.drift.record import NetworkError, Parts
 from edgeconv.parity.drift.switches import SwitchedGraph, SwitchedLayer
+from edgeconv.sqnr import Power
 
-__all__ = ["Power", "Simulated", "simulate"]
+__all__ = ["Simulated", "simulate"]
 
 Step = Callable[[int, int, str], None]
-
-
-class Power:
-    """Signal and noise power, added up over tensors and cases."""
-
-    def __init__(self) -> None:
-        self.signal = self.noise = 0.0
-
-    def add(self, reference: Array, found: Array) -> None:
-        """One more pair of arrays of the same shape."""
-        wanted = np.asarray(reference, np.float64).ravel()
-        error = np.asarray(found, np.float64).ravel() - wanted
-        self.signal += float(wanted @ wanted)
-        self.noise += float(error @ error)
-
-    @property
-    def db(self) -> float | None:
-        """SQNR in dB; None where there is no difference, or nothing was compared."""
-        if not self.noise:
-            return None
-        return 10 * math.log10(max(self.signal, np.finfo(np.float64).tiny) / self.noise)
 
 
 @dataclasses.dataclass(frozen=True)

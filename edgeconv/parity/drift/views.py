@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from edgeconv.benchmarks.report.units import decibels, metric
 from edgeconv.parity.drift.record import ArtifactDrift, DriftReport, LayerError, OnTarget, Parts
+from edgeconv.tables import plain_table
 
 __all__ = ["LEGEND", "drift_cells", "drift_markdown", "drift_table", "summary"]
 
@@ -124,7 +124,7 @@ def _db(value: float | None) -> str:
 
 
 def _rich(rows: Sequence[Sequence[str]]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
+    table = plain_table()
     for index, title in enumerate(rows[0]):
         table.add_column(Text(title), overflow="fold", justify="right" if index else "left", no_wrap=index > 0)
     for row in rows[1:]:

@@ -47,8 +47,7 @@ def locate_in_export(bundle: Bundle, runtime: str, precision: str, model: str, w
     feeds = {port.name: normalise(raw[port.name], port) for port in bundle.manifest.inputs}
     traced = to_onnx(loaded.module, {name: torch.from_numpy(array) for name, array in feeds.items()})
     outputs = _recorded(loaded.module, feeds)
-    with np.load(bundle.golden, allow_pickle=False) as archive:
-        golden = golden_outputs({name: archive[name] for name in archive.files}, "torch")
+    golden = golden_outputs(bundle.golden_arrays(), "torch")
     closeness = sqnr_db(next(iter(golden.values()))[0], outputs[""]) if len(golden) == 1 and "" in outputs else None
     if closeness is not None and closeness < _SAME_MODEL_DB:
         raise ModelError(

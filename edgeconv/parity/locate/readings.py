@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from edgeconv import sqnr
 from edgeconv.export.executor import Array
 from edgeconv.parity.locate.layers import Layer, StepReference, inputs_of
 from edgeconv.parity.locate.variant import Variant
@@ -113,12 +113,9 @@ def sqnr_db(reference: Array, found: Array) -> float | None:
     """SQNR in dB, None where identical, `NOT_FINITE_DB` where there are NaN or infinite values."""
     if not np.isfinite(found).all() or not np.isfinite(reference).all():
         return NOT_FINITE_DB
-    wanted = np.asarray(reference, np.float64).ravel()
-    error = np.asarray(found, np.float64).ravel() - wanted
-    noise = float(error @ error)
-    if noise == 0:
-        return None
-    return max(10 * math.log10(max(float(wanted @ wanted), np.finfo(np.float64).tiny) / noise), NOT_FINITE_DB)
+    power = sqnr.Power()
+    power.add(reference, found)
+    return None if power.db is None else max(power.db, NOT_FINITE_DB)
 
 
 def _lone_channel(reference: Array, found: Array) -> float | None:
@@ -130,4 +127,4 @@ def _lone_channel(reference: Array, found: Array) -> float | None:
     worst, typical = int(noise.argmax()), float(np.median(noise))
     if not np.isfinite(noise).all() or noise[worst] <= typical * 10 ** (_LONE_CHANNEL_EXCESS_DB / 10):
         return None
-    return 10 * math.log10(max(float(signal[worst]), np.finfo(np.float64).tiny) / float(noise[worst]))
+    return sqnr.sqnr_db(float(signal[worst]), float(noise[worst]))

@@ -51,7 +51,7 @@ def _with_mixed(directory: Path, path: Path, report: MixedReport) -> Bundle:
     with np.load(bundle.golden) as archive:
         golden = dict(archive)
     artifacts = bundle.manifest.artifacts
-    paths = [p for a in artifacts for p in (a.path, *(c.path for c in a.companions))]
+    paths = [path for artifact in artifacts for path in artifact.paths]
     write_bundle(path, bundle.manifest, {p: bundle.directory / p for p in paths}, golden, mixed=report)
     return load_bundle(path)
 

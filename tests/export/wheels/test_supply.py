@@ -9,12 +9,13 @@ from edgeconv.benchmarks.agent.install import parse_lock
 from edgeconv.bundles import LOCK_PATH, load_bundle
 from edgeconv.devices.profile import load_profile
 from edgeconv.errors import DeviceError, ExportError, UsageError
-from edgeconv.export.bundle import pack_bundle, write_bundle
+from edgeconv.export.bundle import write_bundle
 from edgeconv.export.options import ExportOptions
 from edgeconv.export.pipeline import build_bundle
 from edgeconv.export.wheels import make_supply
 from edgeconv.files import sha256_bytes
 from edgeconv.manifest import read_manifest
+from edgeconv.packing import pack_bundle
 
 from .conftest import MACHINE, PYTHON
 
@@ -45,7 +46,7 @@ def test_the_lock_names_every_wheel_by_its_hash_and_what_they_need(runtime, prof
 def test_a_bundle_holds_them_under_its_manifest(runtime, profile, tiny_bundle, tmp_path):
     supply = make_supply(profile, ["litert"])
     manifest = read_manifest(tiny_bundle)
-    sources = {e.path: tiny_bundle / e.path for a in manifest.artifacts for e in (a, *a.companions)}
+    sources = {path: tiny_bundle / path for artifact in manifest.artifacts for path in artifact.paths}
     written = write_bundle(tmp_path / "with", manifest, sources, {}, supply)
     bundle = load_bundle(tmp_path / "with")
     assert set(supply) < {entry.path for entry in bundle.manifest.files}

@@ -1,0 +1,13 @@
+"""The one look of tables in the terminal."""
+
+from __future__ import annotations
+
+from rich import box
+from rich.table import Table
+
+__all__ = ["plain_table"]
+
+
+def plain_table() -> Table:
+    """Without columns yet: a line under bold headings and no frame."""
+    return Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
