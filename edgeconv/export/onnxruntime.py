@@ -7,10 +7,10 @@ from pathlib import Path
 import onnx_ir as ir
 
 from edgeconv.export.jobs import ConversionJob, ConvertedFile
-from edgeconv.graph import static_shape
+from edgeconv.graph import load_graph, static_shape
 from edgeconv.manifest import TensorSpec
 
-__all__ = ["convert", "tensor_specs"]
+__all__ = ["convert", "read_graph", "tensor_specs"]
 
 
 def convert(job: ConversionJob) -> ConvertedFile:
@@ -18,11 +18,13 @@ def convert(job: ConversionJob) -> ConvertedFile:
     from edgeconv.export.channels_last import spell_out_depth_to_space
     from edgeconv.export.constant_expressions import spell_out_quantisers
     from edgeconv.export.float_guards import guard_float_operators
+    from edgeconv.export.integer_relu import relus_on_integers
     from edgeconv.export.twins import to_uint8
 
     model = ir.load(job.source)
     if job.precision == "int8" and job.activations == "uint8":
         model = to_uint8(model)
+    relus_on_integers(model)
     spell_out_depth_to_space(model)
     guard_float_operators(model)
     spell_out_quantisers(model)
@@ -33,6 +35,14 @@ def convert(job: ConversionJob) -> ConvertedFile:
     if job.precision == "int8":
         facts["activations"] = job.activations
     return ConvertedFile(path.name, inputs, outputs, facts=facts)
+
+
+def read_graph(path: Path) -> ir.Model:
+    """The graph that an artefact was made from: operators between quantisers, under their own names."""
+    from edgeconv.export.channels_last import join_depth_to_space
+    from edgeconv.export.integer_relu import join_relus
+
+    return join_relus(join_depth_to_space(load_graph(path)))
 
 
 def tensor_specs(model: ir.Model) -> tuple[list[TensorSpec], list[TensorSpec]]:

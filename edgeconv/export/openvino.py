@@ -13,6 +13,7 @@ from edgeconv.errors import ExportError
 from edgeconv.export.constant_expressions import expression_constants, spell_out_quantisers
 from edgeconv.export.jobs import ConversionJob, ConvertedFile
 from edgeconv.export.requantisers import drop_requantisers
+from edgeconv.export.upsampled_rows import split_upsampling
 from edgeconv.graph import load_graph, save_graph
 from edgeconv.manifest import TensorSpec
 from edgeconv.runtimes.openvino import import_openvino
@@ -35,6 +36,7 @@ def convert(job: ConversionJob) -> ConvertedFile:
     graph = load_graph(Path(job.source))
     # else OpenVINO joins the quantisers around a Concat into one behind it: the convolutions before it write float
     drop_requantisers(graph)
+    split_upsampling(graph)
     spell_out_quantisers(graph)
     stored = _open_constants(graph)
     with tempfile.TemporaryDirectory(prefix="edgeconv-openvino-") as temporary:

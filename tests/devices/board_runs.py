@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-import onnx_ir as ir
 
 import edgeconv.devices
 from edgeconv import ExportOptions, build_bundle, load_bundle, run_benchmark
@@ -19,7 +18,7 @@ from edgeconv.bundles import Bundle
 from edgeconv.devices.emulate.boards import find_board
 from edgeconv.devices.profile import load_profile
 from edgeconv.export.bundle import write_bundle
-from edgeconv.export.channels_last import join_depth_to_space
+from edgeconv.export.onnxruntime import read_graph
 from edgeconv.export.operator_bundle import OperatorBundle
 from edgeconv.export.operator_parity import OperatorParity
 from edgeconv.export.wheels import make_supply
@@ -133,7 +132,7 @@ class SmallDemo(DemoBundles):
 def _operators(bundle: Bundle) -> OperatorBundle:
     (port,) = bundle.manifest.inputs
     sample = normalise(np.load(bundle.golden)[f"input.{port.name}"][0], port)
-    model = join_depth_to_space(ir.load(bundle.directory / bundle.manifest.artifact("onnxruntime", "int8").path))
+    model = read_graph(bundle.directory / bundle.manifest.artifact("onnxruntime", "int8").path)
     return OperatorBundle(model, {port.name: sample})
 
 

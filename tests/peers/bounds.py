@@ -22,25 +22,17 @@ _SEED = 20240301
 
 @dataclasses.dataclass(frozen=True)
 class _LatencyBound:
-    """Our int8 artefact of `runtime` may take at most `limit` times as long as that of `other`.
-
-    `unfactored` is the limit for models without SFConv and CoordGate, where it is another one.
-    """
+    """Our int8 artefact of `runtime` may take at most `limit` times as long as that of `other`."""
 
     runtime: str
     other: str
     limit: float
-    unfactored: float | None = None
-
-    def limit_of(self, result: ModelResult) -> float:
-        return self.limit if result.separable or self.unfactored is None else self.unfactored
 
 
-# The rewrites that make a graph faster are of gates, factor pairs and transposed convolutions: a ResNet has none.
 _LATENCY_BOUNDS = (
-    _LatencyBound("litert", PLAIN, 0.85, unfactored=1.05),
-    _LatencyBound("openvino", PLAIN, 0.85, unfactored=1.05),
-    _LatencyBound("onnxruntime", PLAIN, 0.85, unfactored=1.05),
+    _LatencyBound("litert", PLAIN, 0.85),
+    _LatencyBound("openvino", PLAIN, 0.85),
+    _LatencyBound("onnxruntime", PLAIN, 0.85),
     _LatencyBound("litert", "litert-torch + ai-edge-quantizer", 0.75),
     _LatencyBound("onnxruntime", "ORT static", 0.7),
     _LatencyBound("openvino", "NNCF", 1.1),
@@ -58,7 +50,7 @@ def bounds_of_model(result: ModelResult) -> Iterator[Bound]:
     yield Bound(result.model, "export, longer than the plain lowering's by", more, _SECONDS_OVER_PLAIN, "s")
     for bound in _LATENCY_BOUNDS:
         measured, other = (int8_measurement(result, bound.runtime, converter) for converter in (OURS, bound.other))
-        what, limit = f"{bound.runtime} int8 latency ÷ {bound.other}", bound.limit_of(result)
+        what, limit = f"{bound.runtime} int8 latency ÷ {bound.other}", bound.limit
         if measured is None or other is None:
             yield Bound(result.model, what, None, limit, "×")
             continue

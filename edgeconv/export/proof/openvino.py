@@ -9,6 +9,7 @@ from typing import Any
 import onnx_ir as ir
 
 from edgeconv.export.proof.kernels import Kernels
+from edgeconv.export.upsampled_rows import ROW
 from edgeconv.runtimes.base import refused
 from edgeconv.runtimes.openvino import OpenVino, import_openvino
 
@@ -57,7 +58,7 @@ def _info(node: Any, key: str) -> str:
 
 def _node(layer: str) -> str:
     """The ONNX node behind a name of OpenVINO's."""
-    return layer.removesuffix("/WithoutBiases")
+    return layer.removesuffix("/WithoutBiases").partition(ROW)[0]
 
 
 def _of_constant(node: Any) -> bool:

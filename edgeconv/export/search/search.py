@@ -14,6 +14,7 @@ from edgeconv.export.search.cost import LATENCY_BASIS
 from edgeconv.export.search.report import Candidate, SearchReport
 from edgeconv.export.search.tensor_ranges import refine_tensor_ranges
 from edgeconv.export.search.trials import TIE_DB, Figures, Trials, finite
+from edgeconv.export.settle_ranges import settle_ranges
 from edgeconv.manifest import Port
 
 __all__ = ["search_choices"]
@@ -39,7 +40,8 @@ def search_choices(
     In this order: factor pairs at full resolution merged to dense ones, the greatest gain for the estimated time first,
     while the graph takes at most 5 % longer; the range estimator; the gauge of factor pairs; the strength of
     equalisation; ranges of single tensors. What is decided stays decided. A candidate must not lose 0.2 dB on the
-    shifted copies of the images either.
+    shifted copies of the images either. Where peaks are the answer (`settle_ranges`), ranges are minima and maxima: on
+    images held back chance would decide.
 
     Args:
         prepared: the graph to quantise.
@@ -54,10 +56,13 @@ def search_choices(
     """
     search = _Search(Trials(prepared, ports, samples), start, progress)
     search.merge_pairs(_full_resolution_pairs(search.trials, start))
-    search.choose("ranges", {name: {"ranges": name} for name in _RANGES})
+    peaks_count = search.settle_ranges(ports)
+    if not peaks_count:
+        search.choose("ranges", {name: {"ranges": name} for name in _RANGES})
     search.choose("gauge", {"factors as they are": {"balancing": False}, "balanced": {"balancing": True}})
     search.choose("equalisation", {f"strength {value:g}": {"equalisation": value} for value in _STRENGTHS})
-    search.move_ranges()
+    if not peaks_count:
+        search.move_ranges()
     return search.best, search.report()
 
 
@@ -93,6 +98,15 @@ class _Search:
                 tried = self._try("merge", name, {"merged_pairs": (*self.best.merged_pairs, name)})
             if self._wins(tried):
                 self._keep(tried)
+
+    def settle_ranges(self, ports: Sequence[Port]) -> bool:
+        """Take minima and maxima where the largest outputs ask for them; returns whether they do."""
+        calibrated = self.trials.calibrated(self.best)
+        settled = settle_ranges(calibrated.model, calibrated.statistics, self.trials.calibration, ports, self.best)
+        if settled == self.best:
+            return False
+        self._keep(self._try("ranges", f"{settled.ranges}, for the largest outputs", {"ranges": settled.ranges}))
+        return True
 
     def choose(self, step: str, alternatives: dict[str, dict[str, object]]) -> None:
         """Try each of `alternatives` (name to changed fields) and keep the best one if it wins."""

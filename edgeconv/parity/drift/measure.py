@@ -79,7 +79,7 @@ def measure_layers(
         BundleError: the bundle lacks one of the graphs, or they are not of the network that made its golden cases.
         DeviceError: the target cannot be reached, or its Python cannot run the agent.
     """
-    from edgeconv.export.channels_last import join_depth_to_space
+    from edgeconv.export.onnxruntime import read_graph
     from edgeconv.graph import load_graph
     from edgeconv.parity.drift.on_target import check_operators_on
     from edgeconv.parity.drift.simulate import simulate
@@ -90,7 +90,7 @@ def measure_layers(
     indices, cases = _cases(bundle, case)
     ports = {port.name: port for port in bundle.manifest.inputs}
     feeds = [{name: normalise(array, ports[name]) for name, array in raw.items()} for raw in cases]
-    model = join_depth_to_space(load_graph(bundle.directory / int8.path))
+    model = read_graph(bundle.directory / int8.path)
     graph = SwitchedGraph(load_graph(bundle.directory / fp32.path), model)
     _check_golden(bundle, graph, indices, feeds, int8)
     network, simulated = simulate(graph, feeds, step)

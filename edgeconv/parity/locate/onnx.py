@@ -7,8 +7,8 @@ from pathlib import Path
 
 import onnx_ir as ir
 
-from edgeconv.export.channels_last import join_depth_to_space
-from edgeconv.graph import load_graph, save_graph
+from edgeconv.export.onnxruntime import read_graph
+from edgeconv.graph import save_graph
 from edgeconv.manifest import Artifact, TensorSpec
 from edgeconv.parity.locate.layers import Layer, graph_layers
 from edgeconv.parity.locate.variant import FED, Variant
@@ -18,7 +18,7 @@ __all__ = ["open_file", "open_graph"]
 
 def open_file(source: Path, artifact: Artifact, layers: Sequence[Layer], loose: bool, to: Path) -> Variant:
     """See `Opener`."""
-    return open_graph(join_depth_to_space(load_graph(source)), artifact, layers, loose, to)
+    return open_graph(read_graph(source), artifact, layers, loose, to)
 
 
 def open_graph(model: ir.Model, artifact: Artifact, layers: Sequence[Layer], loose: bool, to: Path) -> Variant:

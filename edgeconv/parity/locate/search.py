@@ -23,9 +23,8 @@ from edgeconv.benchmarks.agent.golden import read_cases
 from edgeconv.benchmarks.drift import golden_outputs
 from edgeconv.bundles import Bundle
 from edgeconv.errors import DataError, EdgeconvError, ModelError
-from edgeconv.export.channels_last import join_depth_to_space
 from edgeconv.export.executor import Array
-from edgeconv.graph import load_graph
+from edgeconv.export.onnxruntime import read_graph
 from edgeconv.manifest import Artifact
 from edgeconv.parity.locate import nowhere
 from edgeconv.parity.locate.layers import StepReference
@@ -68,7 +67,7 @@ def locate_in_artifact(bundle: Bundle, runtime: str, precision: str) -> Location
     failures: tuple[type[Exception], ...] = (EdgeconvError, *get_runtime("onnxruntime").failures())
     for graph in _graphs(bundle, artifact):
         try:
-            reference = StepReference(join_depth_to_space(load_graph(bundle.directory / graph.path)))
+            reference = StepReference(read_graph(bundle.directory / graph.path))
         except failures as error:
             words = str(error).strip().splitlines() or [type(error).__name__]
             unfit.append(f"{graph.path} cannot be computed ({words[-1].rstrip('.')})")

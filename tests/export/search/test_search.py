@@ -3,13 +3,16 @@ from __future__ import annotations
 import dataclasses
 import io
 import itertools
+from collections.abc import Callable
 
+import numpy as np
+import onnx_ir as ir
 import pytest
 from rich.console import Console
 
 from edgeconv.errors import ExportError
 from edgeconv.export.choices import Choices
-from edgeconv.export.data import Sample
+from edgeconv.export.data import Sample, input_ports
 from edgeconv.export.prepare import PreparedGraph
 from edgeconv.export.search.report import Candidate, SearchReport
 from edgeconv.export.search.search import search_choices
@@ -119,3 +122,16 @@ def test_gain_is_that_of_the_last_candidate_kept() -> None:
     figures = [(30.0, True), (29.0, False), (31.5, True), (31.4, False)]
     report = SearchReport(tuple(Candidate("s", "n", db, db, 1.0, chosen) for db, chosen in figures), 4, 2, "")
     assert report.gain_db == pytest.approx(1.5)
+
+
+def test_peaks_that_are_the_answer_are_held_whatever_chance_says(build_graph: Callable[..., ir.Model]) -> None:
+    network = "g (float[1,1,256,256] x, float[1,1,1,1] w) => (float[1,1,256,256] y) { y = Conv(x, w) }"
+    model = build_graph(network, w=np.ones((1, 1, 1, 1), np.float32))
+    rng = np.random.default_rng(0)
+    images = [rng.normal(0, 0.5, (1, 1, 256, 256)).clip(-1, 1).astype(np.float32) for _ in range(12)]
+    images[0][..., 0, 0] = 200  # not one of those held back, on which it costs 50 dB
+    samples = [{"x": image} for image in images]
+    ports = input_ports(iter(samples), {"x": (1, 1, 256, 256)}, None, None)
+    best, report = search_choices(PreparedGraph(model, (), []), ports, samples, Choices())
+    assert best.ranges == "minmax"
+    assert [one.name for one in report.kept if one.step == "ranges"] == ["minmax, for the largest outputs"]
