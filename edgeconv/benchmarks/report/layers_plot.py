@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 
 from edgeconv.benchmarks.report.rows import WIDTH
-from edgeconv.benchmarks.report.svg import colour, drawing, inline_svg
+from edgeconv.benchmarks.report.svg import colour, drawing, inline_svg, quiet_axes
 from edgeconv.records import LayerDrift
 
 __all__ = ["layers_plot", "worst_layers"]
@@ -58,14 +58,10 @@ def layers_plot(layers: Sequence[LayerDrift], token: str, identifier: str) -> st
                 ha="center",
                 color=colour("warn"),
             )
-        for spine in axes.spines.values():
-            spine.set_visible(False)
-        axes.grid(color=colour("line"), linewidth=0.6)
-        axes.set_axisbelow(True)
+        quiet_axes(axes)
         axes.set_xlim(0.5, len(layers) + 0.5)
         axes.set_ylim(min([0.0, *(value or 0.0 for value in known)]), top * 1.04)
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
-        axes.tick_params(length=0, labelcolor=colour("muted"), pad=5)
         axes.set_xlabel("operator, in the order of the network", color=colour("muted"))
         axes.text(0, 1.03, "SQNR, dB", transform=axes.transAxes, ha="left", va="bottom", color=colour("muted"))
         return inline_svg(figure, identifier, "SQNR of each operator's output against the reference")

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from edgeconv.benchmarks.report.rows import WIDTH, time_axis
-from edgeconv.benchmarks.report.svg import colour, drawing, inline_svg
+from edgeconv.benchmarks.report.svg import colour, drawing, inline_svg, quiet_axes
 from edgeconv.benchmarks.report.tradeoff import pareto_front
 from edgeconv.benchmarks.report.units import decibels, megabytes, milliseconds
 from edgeconv.bundles import Bundle
@@ -105,11 +105,7 @@ def mixed_plot(report: MixedReport, identifier: str) -> str:
         heights = [db for _, db, _ in points]
         margin = max(2.0, 0.15 * (max(heights) - min(heights)))
         axes.set_ylim(min(heights) - margin, max(heights) + margin)
-        for spine in axes.spines.values():
-            spine.set_visible(False)
-        axes.grid(color=colour("line"), linewidth=0.6)
-        axes.set_axisbelow(True)
-        axes.tick_params(length=0, labelcolor=colour("muted"), pad=5)
+        quiet_axes(axes)
         axes.set_xlabel("median latency, ms", color=colour("muted"))
         axes.text(0, 1.02, "SQNR, dB", transform=axes.transAxes, ha="left", va="bottom", color=colour("muted"))
         return inline_svg(figure, identifier, "SQNR against latency with ever more operators in float")

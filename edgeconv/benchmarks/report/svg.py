@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["PALETTE", "colour", "drawing", "inline_svg", "standalone"]
+__all__ = ["PALETTE", "colour", "drawing", "inline_svg", "quiet_axes", "standalone"]
 
 PALETTE = (
     "ink",
@@ -62,6 +62,15 @@ def drawing() -> Iterator[None]:
         # The browser chooses the font that is shown; matplotlib's lacks the glyphs of some scripts.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         yield
+
+
+def quiet_axes(axes: Any) -> None:
+    """Matplotlib axes without a frame or ticks, on a fine grid."""
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    axes.grid(color=colour("line"), linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.tick_params(length=0, labelcolor=colour("muted"), pad=5)
 
 
 def inline_svg(figure: Figure, identifier: str, description: str) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 
 from edgeconv.benchmarks.report.rows import WIDTH, time_axis
 from edgeconv.benchmarks.report.series import Series
-from edgeconv.benchmarks.report.svg import colour, drawing, inline_svg
+from edgeconv.benchmarks.report.svg import colour, drawing, inline_svg, quiet_axes
 
 __all__ = ["pareto_front", "tradeoff_plot"]
 
@@ -104,11 +104,7 @@ def _style(axes: Any, points: Sequence[_Point]) -> None:
     heights = [point.sqnr_db for point in points]
     margin = max(8.0, 0.12 * (max(heights) - min(heights)))
     axes.set_ylim(min(0.0, min(heights) - margin), max(heights) + margin)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-    axes.grid(color=colour("line"), linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.tick_params(length=0, labelcolor=colour("muted"), pad=5)
+    quiet_axes(axes)
     axes.set_xlabel("latency p50, ms", color=colour("muted"))
     axes.text(0, 1.01, "total SQNR, dB", transform=axes.transAxes, ha="left", va="bottom", color=colour("muted"))
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from edgeconv.benchmarks.report.html import page_environment
 from edgeconv.benchmarks.report.rows import WIDTH
-from edgeconv.benchmarks.report.svg import colour, drawing, inline_svg, standalone
+from edgeconv.benchmarks.report.svg import colour, drawing, inline_svg, quiet_axes, standalone
 from edgeconv.benchmarks.store.index import StoredRun
 from edgeconv.benchmarks.store.trend import Figure, Trend, changes_of, trends_of
 from edgeconv.errors import UsageError
@@ -123,11 +123,7 @@ def _style(axes: Any, figure: Figure, trends: Sequence[Trend]) -> None:
     values = [point.value for trend in trends for point in trend.points]
     margin = max(0.08 * max(map(abs, values)), 1e-9)
     axes.set_ylim(min(0.0, *values), max(values) + margin)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-    axes.grid(color=colour("line"), linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.tick_params(length=0, labelcolor=colour("muted"), pad=5)
+    quiet_axes(axes)
     axes.xaxis.get_offset_text().set_color(colour("muted"))
     title = f"{figure.title}, {figure.unit}"
     axes.text(0, 1.04, title, transform=axes.transAxes, ha="left", va="bottom", color=colour("muted"))
