@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeconv.export.calibrate import with_outputs
-from edgeconv.export.executor import Array, open_session
+from edgeconv.export.executor import Array, ahead, open_session
 from edgeconv.rewrite.equalise_bottlenecks import bottleneck
 
 __all__ = ["bottleneck_names", "collect_moments"]
@@ -34,8 +34,8 @@ def collect_moments(
     sums = {name: np.zeros(0) for name in names}
     products = {name: np.zeros((0, 0)) for name in names}
     positions = dict.fromkeys(names, 0)
-    for sample in samples:
-        for name, array in zip(names, session.run(names, dict(sample)), strict=True):
+    for arrays in ahead(lambda sample: session.run(names, dict(sample)), samples):
+        for name, array in zip(names, arrays, strict=True):
             channels = np.moveaxis(array, 1, 0).reshape(array.shape[1], -1).astype(np.float64)
             if not positions[name]:
                 sums[name], products[name] = np.zeros(len(channels)), np.zeros((len(channels),) * 2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -62,4 +63,6 @@ def settle_ranges(
         return images.sqnr_db(quantize(model, statistics, taken, scheme=scheme).model)
 
     whole = dataclasses.replace(start, ranges=_WHOLE)
-    return whole if sqnr_db(whole) > sqnr_db(start) + _MARGIN_DB else start
+    with ThreadPoolExecutor(2) as pool:
+        of_whole, of_start = pool.map(sqnr_db, (whole, start))
+    return whole if of_whole > of_start + _MARGIN_DB else start

@@ -87,9 +87,11 @@ def run_rewrites(
         details: tuple[str, ...]
         try:
             result = rewrite.apply(model)
-            RemoveUnusedNodesPass()(model)
-            infer_shapes(model)
-            after = evaluate(model, probes) if result.changed else before
+            after = before
+            if result.changed:
+                RemoveUnusedNodesPass()(model)
+                infer_shapes(model)
+                after = evaluate(model, probes)
             changed, details = result.changed, result.details
             sqnr_db = min(_sqnr_db([run[name] for run in before], [run[name] for run in after]) for name in before[0])
         except ExportError as error:

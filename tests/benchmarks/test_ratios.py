@@ -6,6 +6,7 @@ processes of one thread, on a shared two-core x86-64 virtual machine.
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeconv.benchmarks.ratios import Ratio, exact_ratio, mean_ratio, quantile_ratio
+from edgeconv.benchmarks.ratios import (
+    Ratio,
+    exact_ratio,
+    mean_ratio,
+    median_ratio,
+    quantile_ratio,
+    samples_by_round,
+)
+from edgeconv.benchmarks.target_agent import failed_result
+from edgeconv.manifest import Artifact
+from edgeconv.records import Result
 
 EFFECT = 0.05
 
@@ -159,3 +170,27 @@ def test_means_without_samples_have_an_interval_of_their_deviation():
     assert wide.value == narrow.value == pytest.approx(1.2)
     assert wide.low < narrow.low < 1.2 < narrow.high < wide.high
     assert narrow.beyond(EFFECT)
+
+
+def _result(samples: list[int], rounds: list[int]) -> Result:
+    row = failed_result(Artifact("m", "0" * 64, 1, "litert", "int8", [], []), 1, "")
+    return dataclasses.replace(row, latency_ns=dataclasses.replace(row.latency_ns, samples=samples, rounds=rounds))
+
+
+@pytest.mark.parametrize(
+    ("rounds", "parts"), [([2, 1], [[1, 2], [3]]), ([2, 0, 1], [[1, 2], [3]]), ([], [[1, 2, 3]]), ([7], [[1, 2, 3]])]
+)
+def test_samples_are_those_of_each_process(rounds: list[int], parts: list[list[int]]) -> None:
+    assert [part.tolist() for part in samples_by_round(_result([1, 2, 3], rounds).latency_ns)] == parts
+
+
+def test_a_ratio_of_medians_needs_samples_on_both_sides() -> None:
+    measured, failed = _result([100, 101, 102, 103], [2, 2]), _result([], [])
+    assert median_ratio(measured, failed) is None
+    assert median_ratio(failed, measured) is None
+    slower = _result([201, 202, 204, 206], [2, 2])
+    exact = median_ratio(measured, slower, exact=True)
+    assert exact == Ratio(2.0, 2.0, 2.0)
+    noisy = median_ratio(measured, slower)
+    assert noisy is not None
+    assert noisy.low < 2.0 < noisy.high

@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 import numpy as np
 import onnx_ir as ir
+import pytest
 
-from edgeconv.export.executor import GraphStepper, Piece, cut, open_session
+from edgeconv.export.executor import GraphStepper, Piece, ahead, cut, open_session
 
 
 def _model(build_graph: Callable[..., ir.Model]) -> ir.Model:
@@ -52,3 +53,25 @@ def test_a_cut_leaves_the_graph_as_it_was(build_graph: Callable[..., ir.Model]) 
     assert [node.op_type for node in part.graph] == ["Neg", "Mul"]
     assert [node.op_type for node in model.graph] == ["Add", "Relu", "Neg", "Mul"]
     assert [value.name for value in model.graph.outputs] == ["y"]
+
+
+def test_ahead_gives_what_map_gives_and_holds_two_results_at_most() -> None:
+    begun: list[int] = []
+
+    def square(number: int) -> int:
+        begun.append(number)
+        return number**2
+
+    found = []
+    for result in ahead(square, range(6)):
+        found.append(result)
+        assert len(begun) <= len(found) + 1
+    assert found == [number**2 for number in range(6)]
+    assert list(ahead(square, [])) == []
+
+
+def test_an_error_comes_in_its_turn() -> None:
+    results = ahead(lambda number: 1 // number, [2, 1, 0, 1])
+    assert [next(results), next(results)] == [0, 1]
+    with pytest.raises(ZeroDivisionError):
+        next(results)
