@@ -39,7 +39,7 @@ from edgeconv.records import RunRecord
 
 _ROOT = Path(__file__).resolve().parents[2]
 _BOARD = "pi5-deterministic"
-_RUNTIMES = {"litert": "LiteRT", "onnxruntime": "ONNX Runtime"}
+_RUNTIMES = {"litert": "LiteRT", "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
 _FACTORIES = {"vessels": "vessels", "deblur": "deblur", "unet-1m": "million"}  # in arm_nets.py
 _COUNT = 3  # a clock that counts instructions repeats
 _CALIBRATION_IMAGES = 16
