@@ -26,6 +26,7 @@ __all__ = [
     "non_finite_constants",
     "only_reader",
     "readers",
+    "register_constant",
     "restore_modules",
     "save_graph",
     "static_shape",
@@ -92,6 +93,15 @@ def computed_constants(graph: ir.Graph) -> frozenset[ir.Value]:
         if read and all(value in found or constant_value(value) is not None for value in read):
             found.update(node.outputs)
     return frozenset(found)
+
+
+def register_constant(graph: ir.Graph, name: str, array: np.ndarray[Any, Any]) -> ir.Value:
+    """`array` as a new initialiser; the name must be free."""
+    # ascontiguousarray would turn a scalar into a vector of one.
+    tensor = ir.tensor(np.array(array, order="C"), name=name)
+    value = ir.Value(name=name, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype), const_value=tensor)
+    graph.register_initializer(value)
+    return value
 
 
 def readers(value: ir.Value) -> tuple[ir.Node, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import onnx_ir as ir
 import pytest
 from hypothesis import settings
 
-from edgeconv.graph import infer_shapes
+from edgeconv.graph import infer_shapes, to_bytes
 
 settings.register_profile("edgeconv", deadline=None)  # no test depends on how fast this machine is
 settings.load_profile("edgeconv")
@@ -65,6 +66,23 @@ def own_history(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setitem(os.environ, "EDGECONV_HISTORY", str(home / "history.sqlite"))
         patch.setitem(os.environ, "XDG_STATE_HOME", str(home / "state"))
         yield
+
+
+@pytest.fixture
+def optimised(tmp_path: Path) -> Callable[[ir.Model], Counter[str]]:
+    """Counts the operators that ONNX Runtime's own optimiser leaves of a graph, by type."""
+
+    def left(model: ir.Model) -> Counter[str]:
+        from edgeconv.runtimes.onnxruntime import import_onnxruntime
+
+        ort = import_onnxruntime()
+        options = ort.SessionOptions()
+        options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+        options.log_severity_level = 4
+        ort.InferenceSession(to_bytes(model), options, providers=["CPUExecutionProvider"])
+        return Counter(node.op_type for node in onnx.load(tmp_path / "optimised.onnx").graph.node)
+
+    return left
 
 
 @pytest.fixture(scope="session")

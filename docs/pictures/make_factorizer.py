@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 import matplotlib as mpl
 import torch
@@ -17,8 +16,8 @@ from edgeconv.training.tasks import get_task
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
+from pages import save
 
-HERE = Path(__file__).parent
 LAYERS = ("encoder.0.mixer", "encoder.1.mixer", "decoder.1.mixer")
 SIDES = (16, 32, 48, 64, 96)
 WIDTHS, WINDOW = (16, 32, 64), 4  # of the networks in the cost curve; a window of 4 fits the smallest map
@@ -131,13 +130,6 @@ def milliseconds(model: nn.Module, side: int) -> float:
             model(image)
             samples.append(time.process_time() - start)
     return 1e3 * min(samples)
-
-
-def save(figure: plt.Figure, name: str) -> None:
-    """As a PNG of moderate size."""
-    figure.tight_layout()
-    figure.savefig(HERE / name, dpi=100)
-    plt.close(figure)
 
 
 if __name__ == "__main__":

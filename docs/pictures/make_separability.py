@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import matplotlib as mpl
 import numpy as np
 from PIL import Image
@@ -21,8 +19,8 @@ from edgeconv.training.tasks.photographs import photograph_file
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
+from pages import save
 
-HERE = Path(__file__).parent
 RANKS = (1, 2, 4, 8)
 SIZE = 37  # pixels across the aperture; odd, so that it has a centre
 
@@ -107,13 +105,6 @@ def denoised() -> None:
     axes[2].set_xlabel("terms")
     axes[2].grid(alpha=0.3)
     save(figure, "denoised.png")
-
-
-def save(figure: plt.Figure, name: str) -> None:
-    """As a PNG of moderate size."""
-    figure.tight_layout()
-    figure.savefig(HERE / name, dpi=100)
-    plt.close(figure)
 
 
 if __name__ == "__main__":

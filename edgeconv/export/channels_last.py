@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeconv.errors import ExportError
-from edgeconv.graph import constant_value, static_shape
+from edgeconv.graph import constant_value, register_constant, static_shape
 
 __all__ = ["join_depth_to_space", "spell_out_depth_to_space"]
 
@@ -113,12 +113,8 @@ def _move(graph: ir.Graph, node: ir.Node, integers: ir.Value) -> ir.Value:
             shape = [static_shape(value)[axis] for axis in argument]
             move = _node(operator, [value], name, integers.dtype, ir.Shape(shape), {"perm": argument})
         else:
-            wanted = ir.tensor(np.array(argument, np.int64), name=f"{name}/shape")
-            constant = ir.Value(
-                name=wanted.name, const_value=wanted, shape=ir.Shape([len(argument)]), type=ir.TensorType(wanted.dtype)
-            )
-            graph.register_initializer(constant)
-            move = _node(operator, [value, constant], name, integers.dtype, ir.Shape(argument))
+            wanted = register_constant(graph, f"{name}/shape", np.array(argument, np.int64))
+            move = _node(operator, [value, wanted], name, integers.dtype, ir.Shape(argument))
         move.metadata_props.update(node.metadata_props)
         graph.insert_before(node, move)
         value = move.outputs[0]

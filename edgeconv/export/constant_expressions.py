@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from edgeconv.graph import computed_constants, constant_value, readers, unique_name
+from edgeconv.graph import computed_constants, constant_value, readers, register_constant, unique_name
 
 __all__ = ["expression_constants", "spell_out_quantisers"]
 
@@ -48,7 +48,9 @@ def spell_out_quantisers(model: ir.Model) -> int:
         made = []
         for operator, operands, kind, attributes in steps:
             stem = f"{node.outputs[0].name}_{operator.lower()}"
-            constants = [_constant(model.graph, unique_name(f"{stem}_operand", names), array) for array in operands]
+            constants = [
+                register_constant(model.graph, unique_name(f"{stem}_operand", names), array) for array in operands
+            ]
             output = ir.Value(name=unique_name(stem, names), type=ir.TensorType(kind), shape=node.outputs[0].shape)
             made.append(ir.node(operator, [value, *constants], attributes, outputs=[output], name=str(output.name)))
             made[-1].metadata_props.update(node.metadata_props)
@@ -104,10 +106,3 @@ def _joins(node: ir.Node, computed: frozenset[ir.Value]) -> bool:
     if node.op_type != "DequantizeLinear":
         return True
     return any(computed.issuperset(reader.outputs) for value in node.outputs for reader in readers(value))
-
-
-def _constant(graph: ir.Graph, name: str, array: npt.NDArray[Any]) -> ir.Value:
-    tensor = ir.tensor(np.array(array, order="C"), name=name)
-    value = ir.Value(name=name, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype), const_value=tensor)
-    graph.register_initializer(value)
-    return value

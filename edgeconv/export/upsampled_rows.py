@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import onnx_ir as ir
 
-from edgeconv.graph import constant_value, only_reader, static_shape
+from edgeconv.graph import constant_value, only_reader, register_constant, static_shape
 
 __all__ = ["ROW", "split_upsampling"]
 
@@ -98,7 +98,7 @@ class _Rows:
             reader = value.producer() if value is not None else None
             if reader is not None:
                 parts = [
-                    self._constant(f"{name}/{index}.{i}", np.asarray(constant_value(one))[channels])
+                    register_constant(self._graph, f"{name}/{index}.{i}", np.asarray(constant_value(one))[channels])
                     for i, one in enumerate(reader.inputs)
                 ]
                 inputs.append(self._add("DequantizeLinear", parts, f"{name}/{index}", parts[0].shape, {"axis": 0}))
@@ -110,15 +110,8 @@ class _Rows:
         return self._add("DequantizeLinear", [stored, *self._grid], name, shape, {})
 
     def _reshaped(self, value: ir.Value, name: str, shape: Sequence[int]) -> ir.Value:
-        wanted = self._constant(f"{name}/shape", np.array(shape, np.int64))
+        wanted = register_constant(self._graph, f"{name}/shape", np.array(shape, np.int64))
         return self._add("Reshape", [value, wanted], name, shape)
-
-    def _constant(self, name: str, array: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> ir.Value:
-        tensor = ir.tensor(np.ascontiguousarray(array), name=name)
-        kind = ir.TensorType(tensor.dtype)
-        value = ir.Value(name=name, const_value=tensor, shape=ir.Shape(array.shape), type=kind)
-        self._graph.register_initializer(value)
-        return value
 
     def _add(
         self,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from edgeconv.graph import constant_value
+from edgeconv.graph import constant_value, register_constant
 
 __all__ = [
     "AffineLayer",
@@ -31,11 +31,7 @@ def add_constant(graph: ir.Graph, stem: str, array: Array) -> ir.Value:
     while name in graph.initializers or name in taken:
         count += 1
         name = f"{stem}_{count}"
-    # ascontiguousarray would turn a scalar into a vector of one.
-    tensor = ir.tensor(np.array(array, order="C"), name=name)
-    value = ir.Value(name=name, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype), const_value=tensor)
-    graph.register_initializer(value)
-    return value
+    return register_constant(graph, name, array)
 
 
 def replace_constant(node: ir.Node, index: int, role: str, array: Array) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import onnx
@@ -19,9 +18,9 @@ from edgeconv.export.quantize import quantize
 from edgeconv.export.twins import to_uint8
 from edgeconv.graph import to_bytes
 from edgeconv.parity.locate.layers import graph_layers
-from edgeconv.runtimes.onnxruntime import import_onnxruntime
 
 Build = Callable[..., ir.Model]
+Count = Callable[[ir.Model], Counter[str]]
 Made = tuple[ir.Model, dict[str, np.ndarray]]
 
 
@@ -53,11 +52,11 @@ def test_the_same_values(skip: Made, twin: Callable[[ir.Model], ir.Model]) -> No
     np.testing.assert_array_equal(_run(changed, sample), _run(twin(model), sample))
 
 
-def test_onnx_runtime_then_computes_every_convolution_on_integers(skip: Made, tmp_path: Path) -> None:
+def test_onnx_runtime_then_computes_every_convolution_on_integers(skip: Made, optimised: Count) -> None:
     model = to_uint8(skip[0])
-    assert _optimised(model, tmp_path / "before.onnx")["QLinearConv"] == 2
+    assert optimised(model)["QLinearConv"] == 2
     relus_on_integers(model)
-    after = _optimised(model, tmp_path / "after.onnx")
+    after = optimised(model)
     assert after["QLinearConv"] == 3
     assert not after["Conv"] + after["FusedConv"]
 
@@ -77,12 +76,3 @@ def test_a_mark_on_something_else_is_refused(skip: Made) -> None:
     next(node for node in skip[0].graph if node.op_type == "Concat").metadata_props["relu.tensor"] = "x"
     with pytest.raises(ExportError, match="marked as a ReLU on integers"):
         join_relus(skip[0])
-
-
-def _optimised(model: ir.Model, path: Path) -> Counter[str]:
-    ort = import_onnxruntime()
-    options = ort.SessionOptions()
-    options.optimized_model_filepath = str(path)
-    options.log_severity_level = 3
-    ort.InferenceSession(to_bytes(model), options, providers=["CPUExecutionProvider"])
-    return Counter(node.op_type for node in onnx.load(path).graph.node)

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import onnx
@@ -14,7 +13,8 @@ from edgeconv.export.quantize import QuantisationScheme, quantize, validate_qdq
 from edgeconv.export.reference import run_reference
 from edgeconv.export.twins import to_int8, to_uint8
 from edgeconv.graph import constant_value, to_bytes
-from edgeconv.runtimes.onnxruntime import import_onnxruntime
+
+Count = Callable[[ir.Model], Counter[str]]
 
 _RNG = np.random.default_rng(0)
 _GRAPH = """g (float[1,8,16,16] x, float[8,8,3,3] w, float[1,8,16,16] k, float[16,8,1,1] v) => (float[1,16,8,8] y) {
@@ -38,15 +38,6 @@ def qdq(build_graph: Callable[..., ir.Model]) -> ir.Model:
 
 def _sample(seed: int) -> dict[str, np.ndarray]:
     return {"x": np.random.default_rng(seed).normal(size=(1, 8, 16, 16)).astype(np.float32)}
-
-
-def _left_after_optimisation(model: ir.Model, path: Path) -> Counter[str]:
-    ort = import_onnxruntime()
-    options = ort.SessionOptions()
-    options.optimized_model_filepath = str(path)
-    options.log_severity_level = 4
-    ort.InferenceSession(to_bytes(model), options, providers=["CPUExecutionProvider"])
-    return Counter(node.op_type for node in onnx.load(path).graph.node)
 
 
 def test_every_integer_of_the_twin_is_128_more_and_every_float_the_same(qdq: ir.Model) -> None:
@@ -86,15 +77,15 @@ def test_fixed_quantisers_and_symmetric_ones_stay_valid_in_the_twin(build_graph:
         validate_qdq(twin, symmetric=scheme.symmetric)
 
 
-def test_onnxruntime_fuses_every_operator_of_the_twin(qdq: ir.Model, tmp_path: Path) -> None:
-    left = _left_after_optimisation(to_uint8(qdq), tmp_path / "uint8.onnx")
+def test_onnxruntime_fuses_every_operator_of_the_twin(qdq: ir.Model, optimised: Count) -> None:
+    left = optimised(to_uint8(qdq))
     assert left["QuantizeLinear"] == 1
     assert left["DequantizeLinear"] == 1
     assert not {"Conv", "Mul", "Concat", "Add"} & set(left)
 
 
-def test_without_the_twin_onnxruntime_leaves_float_operators(qdq: ir.Model, tmp_path: Path) -> None:
+def test_without_the_twin_onnxruntime_leaves_float_operators(qdq: ir.Model, optimised: Count) -> None:
     """Why there is a twin; should a later ONNX Runtime fuse int8 as well, the twin can go."""
-    left = _left_after_optimisation(qdq, tmp_path / "int8.onnx")
+    left = optimised(qdq)
     assert left["Concat"] == 1
     assert left["DequantizeLinear"] > 1

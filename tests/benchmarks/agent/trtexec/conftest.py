@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgeconv.export.bundle import place_artifact, write_bundle
+from edgeconv.export.bundle import bare_manifest, place_artifact, write_bundle
 from edgeconv.files import sha256_file
-from edgeconv.manifest import Artifact, Manifest, ModelIdentity, Port, TensorSpec
+from edgeconv.manifest import Artifact, Port, TensorSpec
 
 SAMPLES = Path(__file__).parent / "samples"
 CASES = 2
@@ -89,23 +89,9 @@ def bundle(tmp_path: Path) -> Path:
         )
     golden = {"input.x": np.random.default_rng(0).normal(0, 1, (CASES, 1, 3, 4, 4)).astype(np.float32)}
     golden |= {f"torch.{name}": np.zeros((CASES, 1, size), np.float32) for name, size in _HEADS.items()}
-    manifest = Manifest(
-        schema_version=1,
-        name="heads-orin",
-        model=ModelIdentity("heads", "tests", None, 1, None, "exact"),
-        device="jetson-orin-nano",
-        inputs=[Port("x", [1, 3, 4, 4], "float32", "NCHW")],
-        outputs=[Port(name, [1, size], "float32", "as-is") for name, size in _HEADS.items()],
-        artifacts=artifacts,
-        files=[],
-        failures=[],
-        rewrites=[],
-        tolerances=[],
-        metric=None,
-        quantisation={},
-        tools={},
-        reproduce=[],
-    )
+    inputs = [Port("x", [1, 3, 4, 4], "float32", "NCHW")]
+    outputs = [Port(name, [1, size], "float32", "as-is") for name, size in _HEADS.items()]
+    manifest = bare_manifest("heads-orin", "tests", "jetson-orin-nano", inputs, outputs, artifacts)
     directory = tmp_path / "heads-orin"
     write_bundle(directory, manifest, {a.path: files / Path(a.path).name for a in artifacts}, golden)
     return directory
