@@ -39,6 +39,9 @@ CONVERTERS = {
 }
 
 
+_CHILD = (sys.executable, "-m", "edgeconv.export.conversion")
+
+
 def convert_all(
     jobs: Iterable[ConversionJob], progress: Callable[[ConversionJob, Artifact | Failure], None]
 ) -> dict[ConversionKey, Artifact | Failure]:
@@ -93,7 +96,7 @@ def _in_child(job: ConversionJob) -> Artifact | Failure:
     with tempfile.TemporaryDirectory(prefix="edgeconv-convert-") as temporary:
         job_path, result_path = Path(temporary) / "job.json", Path(temporary) / "result.json"
         job_path.write_text(to_json(job), encoding="utf-8")
-        command = [sys.executable, "-m", "edgeconv.export.conversion", str(job_path), str(result_path)]
+        command = [*_CHILD, str(job_path), str(result_path)]
         try:
             child = subprocess.run(
                 command, capture_output=True, text=True, timeout=_TIMEOUT_S, env=_quiet(), check=False

@@ -21,7 +21,7 @@ from unittest import mock
 
 import arm_nets
 import numpy as np
-from plain_lowering import plain_graphs
+from plain_lowering import plain_exports
 from results import OURS, PLAIN
 from subjects import Subject, find_subject
 from trained import train_missing
@@ -170,7 +170,7 @@ def _run(subject: Subject, converter: str, output: Path, directory: Path) -> Run
 
 
 def _way(converter: str) -> AbstractContextManager[object]:
-    return mock.patch("edgeconv.export.pipeline.make_graphs", plain_graphs) if converter == PLAIN else nullcontext()
+    return plain_exports() if converter == PLAIN else nullcontext()
 
 
 def _crops(subject: Subject, count: int) -> np.ndarray:

@@ -2,20 +2,24 @@
 
 The same trace, onnxsim, quantiser and converters. Constants and BatchNorms are folded and two spellings made plain,
 without which not every runtime has a lowering. Left out are the other rewrites of the graph, the balancing and
-equalising of its tensors, weight rounding and bias correction; ranges are minima and maxima. What remains is the least
-that gives int8 artefacts of every runtime: the baseline that gains and costs of the rest are measured against.
+equalising of its tensors, weight rounding and bias correction; ranges are minima and maxima. Converters write one
+operator for one: no ReLU on integers for ONNX Runtime, no convolution by columns or patches for LiteRT. What remains
+is the least that gives int8 artefacts of every runtime: the baseline that gains and costs of the rest are measured
+against.
 """
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 from unittest import mock
 
 import onnx_ir as ir
 
 from edgeconv.cli import run
+from edgeconv.export import conversion
 from edgeconv.export.choices import Choices
 from edgeconv.export.fingerprint import Fingerprint
 from edgeconv.export.golden import normalised
@@ -27,10 +31,23 @@ from edgeconv.export.subject import Subject
 from edgeconv.manifest import Port
 from edgeconv.rewrite import ClipFromMinMax, FoldBatchNorm, FoldConstants, SplitSequences, run_rewrites
 
-__all__ = ["plain_graphs"]
+__all__ = ["plain_exports"]
+
+_CONVERT = "--convert"
 
 
-def plain_graphs(
+@contextlib.contextmanager
+def plain_exports() -> Iterator[None]:
+    """While this lasts, exports are plain ones."""
+    child = (sys.executable, __file__, _CONVERT)
+    with (
+        mock.patch("edgeconv.export.pipeline.make_graphs", _plain_graphs),
+        mock.patch("edgeconv.export.conversion._CHILD", child),
+    ):
+        yield
+
+
+def _plain_graphs(
     traced: ir.Model,
     subject: Subject,
     ports: Sequence[Port],
@@ -56,6 +73,17 @@ def _plain_scheme(name: str, _: Sequence[Port], choices: Choices) -> Quantisatio
     return QuantisationScheme(name, choices.ranges, bias_correction=False)
 
 
+def _convert(argv: list[str]) -> int:
+    """The child process of a plain export; see `edgeconv.export.conversion.main`."""
+    with (
+        mock.patch("edgeconv.export.tflite.few_channels._WORTHWHILE", 0.0),
+        mock.patch("edgeconv.export.integer_relu.relus_on_integers"),
+    ):
+        return conversion.main(argv)
+
+
 if __name__ == "__main__":
-    with mock.patch("edgeconv.export.pipeline.make_graphs", plain_graphs):
+    if sys.argv[1] == _CONVERT:
+        sys.exit(_convert(sys.argv[2:]))
+    with plain_exports():
         sys.exit(run(["export", *sys.argv[1:]]))

@@ -7,10 +7,11 @@ import dataclasses
 from ai_edge_litert import schema_py_generated as schema
 
 from edgeconv.export.tflite.emitter import Operand
+from edgeconv.export.tflite.few_channels import convolve
 from edgeconv.export.tflite.op import NHWC, Op
 from edgeconv.export.tflite.registry import lowers
-from edgeconv.export.tflite.weights import int8_weights, read_filter
-from edgeconv.export.tflite.window import lift, lift_kernel, lift_size, padded, read_window
+from edgeconv.export.tflite.weights import Filter, int8_weights, read_filter
+from edgeconv.export.tflite.window import Pair, Window, lift, lift_kernel, lift_size, padded, read_window
 
 __all__: list[str] = []
 
@@ -23,22 +24,21 @@ def _conv(op: Op) -> Operand:
     if op.dcr_order is not None:
         filters = filters.reordered(op.dcr_order)
     filters = dataclasses.replace(filters, kernel=lift_kernel(filters.kernel))
-    channels, groups = len(filters.kernel), op.attr("group", 1)
-    output = lift_size(op.output_shape())
+    groups, output = op.attr("group", 1), lift_size(op.output_shape())
+    write = _depthwise if groups == x.shape[1] and groups > 1 else convolve
+    return op.emitter.reshape(write(op, x, filters, window, output), op.output_shape())
+
+
+def _depthwise(op: Op, x: Operand, filters: Filter, window: Window, output: Pair) -> Operand:
+    # ONNX has (C·m, 1, kh, kw) and TFLite (1, kh, kw, C·m): output o belongs to input o // m in both.
+    channels = len(filters.kernel)
     x, padding = padded(op, x, window, output)
-    if groups == x.shape[1] and groups > 1:
-        # ONNX has (C·m, 1, kh, kw) and TFLite (1, kh, kw, C·m): output o belongs to input o // m in both.
-        code, options = "DEPTHWISE_CONV_2D", schema.DepthwiseConv2DOptionsT()
-        options.depthMultiplier = channels // groups
-        kernel = filters.kernel_tensor(op, (1, 2, 3, 0))
-    else:
-        # The runtime derives the groups from the input channels of the filter.
-        code, options = "CONV_2D", schema.Conv2DOptionsT()
-        kernel = filters.kernel_tensor(op, (0, 2, 3, 1))
+    options = schema.DepthwiseConv2DOptionsT()
+    options.depthMultiplier = channels // x.shape[1]
     options.padding = padding
     options.strideH, options.strideW = window.strides
     options.dilationHFactor, options.dilationWFactor = window.dilations
-    inputs = [x.tensor, kernel, filters.bias_tensor(op)]
+    inputs = [x.tensor, filters.kernel_tensor(op, (1, 2, 3, 0)), filters.bias_tensor(op)]
     stored = (x.shape[0], *output, channels)
-    tensor = op.emitter.emit(code, inputs, stored, op.quantiser, op.fused(options))
-    return op.emitter.reshape(Operand(tensor, (x.shape[0], channels, *output), NHWC), op.output_shape())
+    tensor = op.emitter.emit("DEPTHWISE_CONV_2D", inputs, stored, op.quantiser, op.fused(options))
+    return Operand(tensor, (x.shape[0], channels, *output), NHWC)
