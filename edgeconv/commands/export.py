@@ -88,8 +88,8 @@ def export(
         default, or best: of pairs merged to dense kernels, range estimators, gauges, strengths of equalisation and the
         ranges of single tensors those that win on calibration samples that are held back. Takes about a minute more.
     ranges
-        Where the 8-bit grids end: percentile (99.99), percentile-99.999, minmax, entropy or mse. By default percentile,
-        or minmax where that is measured to be better by more than 1 dB.
+        Where the 8-bit grids end: percentile (99.99), percentile-99.999, minmax, peaks (what 1,000 images should stay
+        within), entropy or mse. By default percentile, or peaks where clipping is measured to cost more than 3 dB.
     recipe
         recipe.json of an earlier bundle, or that bundle: its choices are repeated. With the same model, data and
         tools this gives the same model files.

@@ -7,6 +7,7 @@ is a few numbers, or one for each channel, and a bounded histogram. Memory does 
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
@@ -18,6 +19,7 @@ from edgeconv.export.histogram import Histogram
 from edgeconv.graph import constant_value, describe
 
 __all__ = [
+    "Spread",
     "Statistics",
     "TensorStatistics",
     "check_sample",
@@ -30,12 +32,35 @@ _PEAKS = 16
 
 
 @dataclasses.dataclass
+class Spread:
+    """Mean and standard deviation of numbers that come one by one (Welford's recurrence)."""
+
+    count: int = 0
+    mean: float = 0.0
+    _squares: float = 0.0
+
+    def add(self, value: float) -> None:
+        """Take in one number."""
+        self.count += 1
+        step = value - self.mean
+        self.mean += step / self.count
+        self._squares += step * (value - self.mean)
+
+    @property
+    def deviation(self) -> float:
+        """Of the population that they are drawn from; 0 of a single one."""
+        return math.sqrt(self._squares / (self.count - 1)) if self.count > 1 else 0.0
+
+
+@dataclasses.dataclass
 class TensorStatistics:
-    """What is known of one activation after `count` values."""
+    """What is known of one activation after `count` values; `lowest` and `highest` are of the samples' extremes."""
 
     low: float = float("inf")
     high: float = float("-inf")
     histogram: Histogram = dataclasses.field(default_factory=Histogram)
+    lowest: Spread = dataclasses.field(default_factory=Spread)
+    highest: Spread = dataclasses.field(default_factory=Spread)
 
     @property
     def count(self) -> int:
@@ -45,6 +70,8 @@ class TensorStatistics:
     def add(self, values: Array, low: float, high: float) -> None:
         """Take in the float32 `values` of one sample, between their finite extremes `low` and `high`."""
         self.low, self.high = min(self.low, low), max(self.high, high)
+        self.lowest.add(low)
+        self.highest.add(high)
         self.histogram.add(values, low, high)
 
 

@@ -38,7 +38,7 @@ def _settle(
 
 def test_ranges_hold_peaks_that_are_the_answer(build_graph: Callable[..., ir.Model]) -> None:
     found = _settle(build_graph, PEAKS, _samples(8), Choices(equalisation=0.25))
-    assert found == Choices(ranges="minmax", equalisation=0.25)
+    assert found == Choices(ranges="peaks", equalisation=0.25)
 
 
 def test_peaks_that_do_not_count_stay_clipped(build_graph: Callable[..., ir.Model]) -> None:
@@ -52,4 +52,4 @@ def test_few_samples_leave_ranges_as_they_are(build_graph: Callable[..., ir.Mode
 
 def test_a_peak_in_one_image_of_many_decides(build_graph: Callable[..., ir.Model]) -> None:
     calm = ({"x": sample["x"].clip(-1, 1)} for sample in _samples(15))
-    assert _settle(build_graph, PEAKS, [*calm, *_samples(1)]) == Choices(ranges="minmax")
+    assert _settle(build_graph, PEAKS, [*calm, *_samples(1)]) == Choices(ranges="peaks")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Callable
 from typing import Protocol
 
@@ -17,6 +18,8 @@ __all__ = ["RangeEstimator", "estimator_names", "range_estimator"]
 
 _Floats = npt.NDArray[np.float64]
 _LEVELS = 128  # magnitudes that 8 signed bits can tell apart
+_SAMPLES = 1000  # that the range called "peaks" should hold
+_WIDEST = 2.0  # times the extremes that were seen: a few samples say little of a distribution's tail
 _CLIP_RATIOS = (1.0, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2)
 
 
@@ -62,6 +65,20 @@ def _register(name: str) -> Callable[[RangeEstimator], RangeEstimator]:
 @_register("minmax")
 def _minmax(tensor: TensorStatistics) -> tuple[float, float]:
     return _with_zero(tensor.low, tensor.high)
+
+
+@_register("peaks")
+def _peaks(tensor: TensorStatistics) -> tuple[float, float]:
+    """What the extremes of 1,000 samples like those seen should stay within: for what must not be clipped at all.
+
+    The largest of n extremes whose own distribution is Gumbel's has the expectation ``mean + (ln n + 0.577) beta`` with
+    ``beta = deviation sqrt(6) / pi`` (E. J. Gumbel, "Statistics of Extremes", 1958, sections 5.2 and 5.3).
+    """
+    reach = (math.log(_SAMPLES) + np.euler_gamma) * math.sqrt(6) / math.pi
+    low, high = _minmax(tensor)
+    expected_low = tensor.lowest.mean - reach * tensor.lowest.deviation
+    expected_high = tensor.highest.mean + reach * tensor.highest.deviation
+    return max(min(low, expected_low), _WIDEST * low), min(max(high, expected_high), _WIDEST * high)
 
 
 def _percentile(outside: float) -> RangeEstimator:

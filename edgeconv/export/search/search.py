@@ -40,8 +40,8 @@ def search_choices(
     In this order: factor pairs at full resolution merged to dense ones, the greatest gain for the estimated time first,
     while the graph takes at most 5 % longer; the range estimator; the gauge of factor pairs; the strength of
     equalisation; ranges of single tensors. What is decided stays decided. A candidate must not lose 0.2 dB on the
-    shifted copies of the images either. Where peaks are the answer (`settle_ranges`), ranges are minima and maxima: on
-    images held back chance would decide.
+    shifted copies of the images either. Where peaks are the answer (`settle_ranges`), ranges hold them: on images held
+    back chance would decide.
 
     Args:
         prepared: the graph to quantise.
@@ -100,7 +100,7 @@ class _Search:
                 self._keep(tried)
 
     def settle_ranges(self, ports: Sequence[Port]) -> bool:
-        """Take minima and maxima where the largest outputs ask for them; returns whether they do."""
+        """Take ranges that hold peaks where the largest outputs ask for them; returns whether they do."""
         calibrated = self.trials.calibrated(self.best)
         settled = settle_ranges(calibrated.model, calibrated.statistics, self.trials.calibration, ports, self.best)
         if settled == self.best:

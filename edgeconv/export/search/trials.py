@@ -37,6 +37,7 @@ _SHARED = 4  # the first samples also serve the sequential pass of the export it
 _STRIDE = 3
 _MAX_CALIBRATION = 12
 _MAX_HELD = 8
+_SHIFTED_CALIBRATION = 100  # seed of the noise: another than that of the images held back
 _MAX_KEPT = 3  # adapted graphs, which hold the weights and gates of the whole model each
 
 
@@ -101,10 +102,15 @@ class Trials:
         calibration, held = split_held(samples)
         if not calibration:
             raise DataError("There is no calibration sample to search with.", "Give at least five.")
+        self._raw = calibration
         self.calibration = [normalised(sample, ports) for sample in calibration]
         self._held, self._shifted = held_images(prepared.model, ports, held)
         self.held_samples = len(held)
         self._calibrated: dict[str, Calibrated] = {}
+
+    def shifted_calibration(self, count: int) -> list[Mapping[str, Array]]:
+        """Shifted copies of the first `count` calibration samples."""
+        return _shifted_copies(self._raw[:count], self._ports, _SHIFTED_CALIBRATION)
 
     def measure(self, choices: Choices) -> Figures:
         """Quantise with `choices` as an export does, and measure.
@@ -154,10 +160,13 @@ def finite(value: float) -> float | None:
 
 def held_images(fp32: ir.Model, ports: Sequence[Port], held: Sequence[Sample]) -> tuple[Images, Images]:
     """The raw samples `held`, and their shifted copies."""
-    inputs = [{port.name: sample[port.name] for port in ports} for sample in held]
-    moved = [shifted(sample, seed) for seed, sample in enumerate(inputs)]
-    as_they_are, shifted_copies = ([normalised(sample, ports) for sample in samples] for samples in (inputs, moved))
-    return Images(fp32, as_they_are), Images(fp32, shifted_copies)
+    as_they_are = [normalised(sample, ports) for sample in held]
+    return Images(fp32, as_they_are), Images(fp32, _shifted_copies(held, ports))
+
+
+def _shifted_copies(samples: Sequence[Sample], ports: Sequence[Port], seed: int = 0) -> list[Mapping[str, Array]]:
+    inputs = [{port.name: sample[port.name] for port in ports} for sample in samples]
+    return [normalised(shifted(sample, seed + index), ports) for index, sample in enumerate(inputs)]
 
 
 def split_held(samples: Iterable[Sample]) -> tuple[list[Sample], list[Sample]]:

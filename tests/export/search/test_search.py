@@ -133,5 +133,5 @@ def test_peaks_that_are_the_answer_are_held_whatever_chance_says(build_graph: Ca
     samples = [{"x": image} for image in images]
     ports = input_ports(iter(samples), {"x": (1, 1, 256, 256)}, None, None)
     best, report = search_choices(PreparedGraph(model, (), []), ports, samples, Choices())
-    assert best.ranges == "minmax"
-    assert [one.name for one in report.kept if one.step == "ranges"] == ["minmax, for the largest outputs"]
+    assert best.ranges == "peaks"
+    assert [one.name for one in report.kept if one.step == "ranges"] == ["peaks, for the largest outputs"]

@@ -18,10 +18,10 @@ def test_bad_ranges_are_repaired(trials: Trials) -> None:
         assert trials.measure(better).sqnr_db > trials.measure(bad).sqnr_db + 1
 
 
-def test_what_is_proposed_is_better_on_the_calibration_images(trials: Trials) -> None:
+def test_what_is_proposed_is_better_on_the_calibration_images_and_their_shifted_copies(trials: Trials) -> None:
     start = Choices(ranges="minmax")
     calibrated = trials.calibrated(start)
-    images = Images(calibrated.model, trials.calibration[:2])
+    images = Images(calibrated.model, [*trials.calibration[:2], *trials.shifted_calibration(2)])
     int8 = trials.quantise(start).model
     moved = refine_tensor_ranges(trials, start)
 
