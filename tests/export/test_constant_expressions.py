@@ -124,8 +124,7 @@ def test_litert_enlarges_a_reduced_map_itself(converted, graphs, feeds, precisio
 
     path, size = converted("litert", precision, "reduced")
     assert size < 0.3 * converted("litert", precision, "folded")[1]
-    counts = to_tflite(graphs["reduced"][precision]).operators
-    assert counts == {"CONV_2D": 2, "MUL": 1, "RESIZE_BILINEAR": 1}
+    assert _computing(to_tflite(graphs["reduced"][precision])) == {"CONV_2D": 2, "MUL": 1, "RESIZE_BILINEAR": 1}
     session = get_runtime("litert").load(path, 1)
     (wanted,) = run_reference(graphs["reduced"][precision], feeds).values()
     found = _litert(session, path, feeds["x"], precision)
@@ -135,8 +134,13 @@ def test_litert_enlarges_a_reduced_map_itself(converted, graphs, feeds, precisio
 def test_litert_gets_the_map_of_an_expression(converted, graphs):
     from edgeconv.export.tflite import to_tflite
 
-    assert to_tflite(graphs["expression"]["int8"]).operators == {"CONV_2D": 2, "MUL": 1}
+    assert _computing(to_tflite(graphs["expression"]["int8"])) == {"CONV_2D": 2, "MUL": 1}
     assert converted("litert", "int8", "expression")[1] == converted("litert", "int8", "folded")[1]
+
+
+def _computing(made):
+    """Operators but for those that only name axes anew."""
+    return {kind: count for kind, count in made.operators.items() if kind != "RESHAPE"}
 
 
 def _litert(session, path, image, precision):

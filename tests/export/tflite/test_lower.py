@@ -147,7 +147,8 @@ def test_pixel_shuffle_costs_no_gather_behind_a_convolution(kit):
         y = graph.qdq(y, (0.05, -128)) if quantised else y
         model = graph.model([y], 18)
         result = kit.lower(model)
-        assert result.operators == {"CONV_2D": 1, "DEPTH_TO_SPACE": 1}
+        operators = {kind: count for kind, count in result.operators.items() if kind != "RESHAPE"}
+        assert operators == {"CONV_2D": 1, "DEPTH_TO_SPACE": 1}
         if not quantised:
             (expected,), (actual,) = _run_both(kit, model)
             np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5)
