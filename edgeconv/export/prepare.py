@@ -73,7 +73,7 @@ def adapt_graph(prepared: PreparedGraph, samples: SampleStream, choices: Choices
         DataError: a calibration sample, or an activation on it, is not finite.
     """
     from edgeconv.export.calibrate import collect_channel_ranges
-    from edgeconv.export.moments import bottleneck_names, collect_moments
+    from edgeconv.export.moments import collect_moments
     from edgeconv.rewrite import BalanceBottlenecks, EqualiseBottlenecks, EqualiseChannels, MergePairs, run_rewrites
     from edgeconv.rewrite.truncate_pairs import TruncatePairs
 
@@ -83,7 +83,7 @@ def adapt_graph(prepared: PreparedGraph, samples: SampleStream, choices: Choices
         return itertools.islice(samples(), _EQUALISING_SAMPLES)
 
     def rewrites() -> Iterator[Rewrite]:
-        """Each is made when its turn comes: its statistics are of the graph that the one before left."""
+        """Each is made when its turn comes: statistics are of the graph as it is by then."""
         if choices.ranks:
             yield TruncatePairs(choices.ranks, collect_moments(model, few(), centred=False))
         if choices.merged_pairs:
@@ -91,8 +91,9 @@ def adapt_graph(prepared: PreparedGraph, samples: SampleStream, choices: Choices
         _check_names((prepared.model, model), choices)
         if choices.balancing:
             yield BalanceBottlenecks(collect_moments(model, few()))
-        yield EqualiseBottlenecks(collect_channel_ranges(model, few(), tensors=bottleneck_names(model)))
-        yield EqualiseChannels(collect_channel_ranges(model, few()), choices.equalisation)
+        ranges = collect_channel_ranges(model, few())  # of bottlenecks, and of the rest: each reads its own
+        yield EqualiseBottlenecks(ranges)
+        yield EqualiseChannels(ranges, choices.equalisation)
         yield from _gate_rewrites(choices)
 
     return AdaptedGraph(model, tuple(run_rewrites(model, rewrites(), prepared.probes)))

@@ -21,7 +21,7 @@ from edgeconv.export.quantize.units import IntegerConstant
 __all__ = ["RoundedWeights", "round_weights"]
 
 _POSITIONS, _POSITIONS_EACH = 60_000, 120  # patches that H rests on: at most, and for each of its rows
-_MAX_FAN_IN = 1024  # beyond it inverting H takes longer than it is worth; such layers average their errors out
+_MAX_FAN_IN = 512  # beyond it inverting H takes longer than it is worth; such layers average their errors out
 _DAMPING = 1e-2
 _RATIOS = np.linspace(0.55, 1.0, 37)  # of the scale at which the largest weight is 127
 _LARGEST = 127
@@ -48,7 +48,7 @@ def round_weights(
     A channel keeps its old integers where the new ones are not better.
 
     Args:
-        node: a Conv; for anything else, and for a fan-in above 1024, there is no answer.
+        node: a Conv; for anything else, and for a fan-in above 512, there is no answer.
         weights: its float weights, output channel first.
         current: its integers.
         inputs: the float input for each calibration sample, as the quantised network computes it.
