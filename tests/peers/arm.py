@@ -55,8 +55,8 @@ run the kernels that they choose on a Cortex-A76 (dot product, fp16), one thread
 nanosecond an instruction. So these milliseconds are millions of instructions, not a device's time: caches, memory and
 issue width are not in them, and the same run gives the same figures on any machine.
 
-*Plain lowering* is the same export with no rewrite but the folding of constants and BatchNorms, and no refinement of
-the integers (`tests/peers/plain_lowering.py`). SQNR is against PyTorch, of {golden} crops.
+*Plain lowering* is the same export with no rewrite but the folding of constants and BatchNorms, one operator for one,
+and no refinement of the integers (`tests/peers/plain_lowering.py`). SQNR is against PyTorch, of {golden} crops.
 
 {table}
 
