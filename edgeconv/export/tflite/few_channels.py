@@ -88,12 +88,13 @@ class _Dense:
         return float(self.x.shape[0] * math.prod(self.output) * _whole(channels, _LANES) * (products + _STORED))
 
     def spellings(self) -> Iterator[_Dense]:
-        """The other ways to write it as one convolution."""
+        """The other ways to write it as one convolution, where its channels are few."""
+        channels, depth = self.filters.kernel.shape[:2]
         for count in _COLUMNS:
-            if self.output[1] % count == 0:
+            if count * channels < 2 * _LANES and self.output[1] % count == 0:
                 yield self.several_columns(count)
         stride = self.window.strides[1]
-        if stride > 1 and self.x.shape[3] % stride == 0:
+        if depth < _DEPTH and stride > 1 and self.x.shape[3] % stride == 0:
             yield self.joined_columns()
 
     def several_columns(self, count: int) -> _Dense:
@@ -194,10 +195,10 @@ class _Patches:
 
 
 def _patches(plain: _Dense) -> Iterator[_Patches]:
-    """`plain` by patches, where it has a stride of 1 and whole blocks."""
-    if plain.window.strides != (1, 1) or any(size % _BLOCK for size in plain.output):
-        return
+    """`plain` by patches, where it has few input channels, a stride of 1 and whole blocks."""
     depth, height, width = plain.filters.kernel.shape[1:]
+    if depth >= _DEPTH or plain.window.strides != (1, 1) or any(size % _BLOCK for size in plain.output):
+        return
     taps = (height + 1) * (width + 1) * depth
     ones = np.eye(taps, dtype=np.int8).reshape(taps, height + 1, width + 1, depth).transpose(0, 3, 1, 2)
     grid = plain.op.emitter.quantiser(plain.x)

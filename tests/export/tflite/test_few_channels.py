@@ -91,6 +91,11 @@ def test_other_convolutions_stay_as_they_are(kit, specs, options):
     assert operators == {"CONV_2D": 1}
 
 
+def test_where_channels_are_many_no_other_spelling_is_even_made(kit):
+    operators, _ = integers_of(kit, conv(kit, 32, 8, (3, 3), (8, 8)), ALWAYS, pads=[1, 1, 1, 1])
+    assert operators == {"CONV_2D": 1}
+
+
 def test_float_convolutions_stay_as_they_are(kit):
     assert kit.check_float("Conv", *conv(kit, 1, 16, (1, 1), (4, 32))).operators == {"CONV_2D": 1}
 
