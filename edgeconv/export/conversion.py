@@ -25,6 +25,7 @@ from edgeconv.schema import from_dict, to_json
 
 __all__ = ["CONVERTERS", "convert_all", "main", "run_job"]
 
+_CHILD = (sys.executable, "-m", "edgeconv.export.conversion")
 _TIMEOUT_S = 900
 _FAILED = 3
 
@@ -37,9 +38,6 @@ CONVERTERS = {
     "tensorrt": "edgeconv.export.tensorrt",
     "tflite_runtime": "edgeconv.export.litert",  # the same file: LiteRT's predecessor
 }
-
-
-_CHILD = (sys.executable, "-m", "edgeconv.export.conversion")
 
 
 def convert_all(

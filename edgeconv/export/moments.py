@@ -11,13 +11,7 @@ from edgeconv.export.calibrate import with_outputs
 from edgeconv.export.executor import Array, ahead, open_session
 from edgeconv.rewrite.equalise_bottlenecks import bottleneck
 
-__all__ = ["bottleneck_names", "collect_moments"]
-
-
-def bottleneck_names(model: ir.Model) -> list[str]:
-    """The tensors between two convolutions with nothing else between them."""
-    values = [value for node in model.graph for value in node.outputs if bottleneck(value) is not None]
-    return [str(value.name) for value in values]
+__all__ = ["collect_moments"]
 
 
 def collect_moments(
@@ -27,7 +21,7 @@ def collect_moments(
 
     Memory does not grow with the number of samples. They are about the mean, or about zero when not `centred`.
     """
-    names = bottleneck_names(model)
+    names = _bottleneck_names(model)
     if not names:
         return {}
     session = open_session(with_outputs(model, names), optimise=True)
@@ -47,3 +41,9 @@ def collect_moments(
         return about_zero
     means = {name: sums[name] / max(positions[name], 1) for name in names}
     return {name: about_zero[name] - np.outer(means[name], means[name]) for name in names}
+
+
+def _bottleneck_names(model: ir.Model) -> list[str]:
+    """The tensors between two convolutions with nothing else between them."""
+    values = [value for node in model.graph for value in node.outputs if bottleneck(value) is not None]
+    return [str(value.name) for value in values]

@@ -28,7 +28,7 @@ from edgeconv.export.tflite.emitter import Operand
 from edgeconv.export.tflite.op import NHWC, Op
 from edgeconv.export.tflite.tensors import Quantiser
 from edgeconv.export.tflite.weights import Filter
-from edgeconv.export.tflite.window import Pair, Window, padded
+from edgeconv.export.tflite.window import Pair, Window, convolution_options, padded
 
 __all__ = ["convolve"]
 
@@ -50,7 +50,7 @@ def convolve(op: Op, x: Operand, filters: Filter, window: Window, output: Pair) 
         window: its geometry.
         output: height and width of what is written.
     """
-    plain = _Dense(op, x, filters, window, output, op.quantiser, op.activation)
+    plain = _Dense(op, x, filters, window, output, op.quantiser)
     if not op.int8 or filters.kernel.shape[1] != x.shape[1] or window.dilations != (1, 1):
         return plain.emit()
     others: list[_Spelling] = [*plain.spellings(), *_patches(plain)]
@@ -69,7 +69,10 @@ class _Spelling(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class _Dense:
-    """One CONV_2D that reads `joined` columns of `x` as one, and whose output is read as `columns` columns for one."""
+    """One CONV_2D that reads `joined` columns of `x` as one, and whose output is read as `columns` columns for one.
+
+    `fused`: whether it ends in the operator's activation.
+    """
 
     op: Op
     x: Operand
@@ -77,7 +80,7 @@ class _Dense:
     window: Window
     output: Pair
     quantiser: Quantiser | None
-    activation: str
+    fused: bool = True
     joined: int = 1
     columns: int = 1
 
@@ -109,7 +112,7 @@ class _Dense:
             filters=_with_kernel(self.filters, wide.reshape(count * channels, *wide.shape[2:]), count),
             window=_window(wide, (stride_h, count * stride_w), self.window.pads),
             output=(self.output[0], self.output[1] // count),
-            columns=count * self.columns,
+            columns=count,
         )
 
     def joined_columns(self) -> _Dense:
@@ -133,11 +136,8 @@ class _Dense:
     def emit(self) -> Operand:
         op, channels = self.op, len(self.filters.kernel)
         x, padding = padded(op, self._read(), self.window, self.output)
-        options = schema.Conv2DOptionsT()
-        options.padding = padding
-        options.strideH, options.strideW = self.window.strides
-        options.dilationHFactor, options.dilationWFactor = self.window.dilations
-        options.fusedActivationFunction = getattr(schema.ActivationFunctionType, self.activation)
+        options = convolution_options(schema.Conv2DOptionsT(), self.window, padding)
+        options = op.fused(options) if self.fused else options
         inputs = [x.tensor, self.filters.kernel_tensor(op, (0, 2, 3, 1)), self.filters.bias_tensor(op)]
         stored = (x.shape[0], *self.output, channels)
         tensor = op.emitter.emit("CONV_2D", inputs, stored, self.quantiser, options)
@@ -209,7 +209,7 @@ def _patches(plain: _Dense) -> Iterator[_Patches]:
         window=_window(ones, (_BLOCK, _BLOCK), plain.window.pads),
         output=(plain.output[0] // _BLOCK, plain.output[1] // _BLOCK),
         quantiser=grid,
-        activation="NONE",
+        fused=False,
     )
     yield _Patches(min([gather, *gather.spellings()], key=lambda spelling: spelling.cost), plain)
 

@@ -14,7 +14,7 @@ from edgeconv.export.tflite.layout import Shape
 from edgeconv.export.tflite.op import Op
 from edgeconv.export.tflite.pad import constant_pad
 
-__all__ = ["Pair", "Window", "lift", "lift_kernel", "lift_size", "padded", "read_window"]
+__all__ = ["Pair", "Window", "convolution_options", "lift", "lift_kernel", "lift_size", "padded", "read_window"]
 
 Pair = tuple[int, int]
 
@@ -100,6 +100,14 @@ def padded(op: Op, x: Operand, window: Window, output: Pair, fill: float | None 
         return x, schema.Padding.SAME
     pads = [(0, 0), (0, 0), *((before, max(after, 0)) for before, after in reach)]
     return constant_pad(op, x, pads, fill), schema.Padding.VALID
+
+
+def convolution_options(options: Any, window: Window, padding: int) -> Any:
+    """`options` of a convolution, dense or depthwise, with its window set; `padding` is a code of ``Padding``."""
+    options.padding = padding
+    options.strideH, options.strideW = window.strides
+    options.dilationHFactor, options.dilationWFactor = window.dilations
+    return options
 
 
 def lift_kernel(kernel: npt.NDArray[Any]) -> npt.NDArray[Any]:

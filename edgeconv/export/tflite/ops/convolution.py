@@ -11,7 +11,16 @@ from edgeconv.export.tflite.few_channels import convolve
 from edgeconv.export.tflite.op import NHWC, Op
 from edgeconv.export.tflite.registry import lowers
 from edgeconv.export.tflite.weights import Filter, int8_weights, read_filter
-from edgeconv.export.tflite.window import Pair, Window, lift, lift_kernel, lift_size, padded, read_window
+from edgeconv.export.tflite.window import (
+    Pair,
+    Window,
+    convolution_options,
+    lift,
+    lift_kernel,
+    lift_size,
+    padded,
+    read_window,
+)
 
 __all__: list[str] = []
 
@@ -33,11 +42,8 @@ def _depthwise(op: Op, x: Operand, filters: Filter, window: Window, output: Pair
     # ONNX has (C·m, 1, kh, kw) and TFLite (1, kh, kw, C·m): output o belongs to input o // m in both.
     channels = len(filters.kernel)
     x, padding = padded(op, x, window, output)
-    options = schema.DepthwiseConv2DOptionsT()
+    options = convolution_options(schema.DepthwiseConv2DOptionsT(), window, padding)
     options.depthMultiplier = channels // x.shape[1]
-    options.padding = padding
-    options.strideH, options.strideW = window.strides
-    options.dilationHFactor, options.dilationWFactor = window.dilations
     inputs = [x.tensor, filters.kernel_tensor(op, (1, 2, 3, 0)), filters.bias_tensor(op)]
     stored = (x.shape[0], *output, channels)
     tensor = op.emitter.emit("DEPTHWISE_CONV_2D", inputs, stored, op.quantiser, op.fused(options))
