@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,12 @@ __all__ = [
     "infer_shapes",
     "load_graph",
     "module_path",
+    "named_node",
     "non_finite_constants",
     "only_reader",
     "readers",
     "register_constant",
+    "replace_value",
     "restore_modules",
     "save_graph",
     "static_shape",
@@ -102,6 +105,28 @@ def register_constant(graph: ir.Graph, name: str, array: np.ndarray[Any, Any]) -
     value = ir.Value(name=name, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype), const_value=tensor)
     graph.register_initializer(value)
     return value
+
+
+def named_node(
+    operator: str,
+    inputs: Sequence[ir.Value | None],
+    name: str,
+    dtype: ir.DataType | None,
+    shape: ir.Shape | None = None,
+    attributes: Mapping[str, int | list[int]] | None = None,
+) -> ir.Node:
+    """A node whose one output is called `name`; it is not in a graph yet."""
+    kind = None if dtype is None else ir.TensorType(dtype)
+    output = ir.Value(name=name, type=kind, shape=shape)
+    return ir.node(operator, inputs, dict(attributes or {}), outputs=[output], name=f"{name}/{operator}")
+
+
+def replace_value(graph: ir.Graph, old: ir.Value, new: ir.Value) -> None:
+    """Put `new` in the place of `old`, under its name, for all that read it and as an output of the graph."""
+    if old.is_graph_output():
+        graph.outputs[list(graph.outputs).index(old)] = new
+    new.name = old.name
+    ir.convenience.replace_all_uses_with(old, new)
 
 
 def readers(value: ir.Value) -> tuple[ir.Node, ...]:

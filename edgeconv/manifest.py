@@ -103,7 +103,8 @@ class Int8Proof:
 class Artifact:
     """One model file for one runtime in one precision; `companions` are files that it needs beside it.
 
-    `reference` names the golden outputs that an int8 artefact was lowered from: those of its Q/DQ graph.
+    `reference` names the golden outputs that an int8 artefact is judged by: those of the Q/DQ graph that it was lowered
+    from, "+float" of the same without the quantisers behind its last operators.
     `proof` is of an int8 artefact; None where its runtime is not on the exporting machine.
     """
 

@@ -100,9 +100,24 @@ def test_no_transpose_is_left_in_the_tflite_files(run: tuple[Bundle, RunRecord])
         assert run[0].manifest.artifact("litert", precision).facts["transposes"] == "0"
 
 
-def test_tflite_int8_has_int8_inputs_and_outputs(run: tuple[Bundle, RunRecord]) -> None:
+def test_tflite_int8_reads_and_writes_int8_but_for_the_sum_at_the_end_of_a_residual_network(
+    run: tuple[Bundle, RunRecord],
+) -> None:
     artifact = run[0].manifest.artifact("litert", "int8")
-    assert {tensor.dtype for tensor in [*artifact.inputs, *artifact.outputs]} == {"int8"}
+    assert {tensor.dtype for tensor in artifact.inputs} == {"int8"}
+    written = {"vessels": ("int8", "qdq"), "deblur": ("float32", "qdq+float")}[run[0].manifest.model.name]
+    assert (artifact.outputs[0].dtype, artifact.reference) == written
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_outputs_that_can_be_are_in_float(run: tuple[Bundle, RunRecord], runtime: str) -> None:
+    """An 8-bit output has 256 values at most."""
+    assert run[0].manifest.artifact(runtime, "int8").reference == "qdq+float"
+    golden = np.load(run[0].golden)
+    (port,) = run[0].manifest.outputs
+    assert np.unique(golden[f"qdq.{port.name}"]).size <= 256 < np.unique(golden[f"qdq+float.{port.name}"]).size
+    torch, stored, freed = (np.float64(golden[f"{name}.{port.name}"]) for name in ("torch", "qdq", "qdq+float"))
+    assert np.square(freed - torch).sum() < np.square(stored - torch).sum()
 
 
 def test_the_demo_models_have_pairs_and_gates() -> None:

@@ -22,7 +22,7 @@ _TINY = np.finfo(np.float64).tiny
 
 
 def golden_outputs(golden: Mapping[str, npt.NDArray[Any]], reference: str) -> dict[str, npt.NDArray[Any]]:
-    """The outputs of `reference` ("torch", "onnx", "qdq", "qdq-symmetric") in the golden cases, by port.
+    """The outputs of `reference` ("torch", "onnx", "qdq", "qdq+float") in the golden cases, by port.
 
     Raises:
         DataError: there are none.

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
 import numpy as np
 import onnx_ir as ir
 
 from edgeconv.errors import ExportError
-from edgeconv.graph import constant_value, register_constant, static_shape
+from edgeconv.graph import constant_value, named_node, register_constant, static_shape
 
 __all__ = ["join_depth_to_space", "spell_out_depth_to_space"]
 
@@ -61,12 +59,12 @@ def join_depth_to_space(model: ir.Model) -> ir.Model:
         if len(moves) < 5 or any(reader.op_type != "DequantizeLinear" for reader in readers):
             raise ExportError(f"{last.name} is marked as the end of a DepthToSpace and is none.", "Export it again.")
         integers, moved, grid = moves[-1].inputs[0], last.outputs[0], readers[0].inputs[1:3]
-        before = _node("DequantizeLinear", [integers, *grid], f"{facts[_TENSOR]}/read", ir.DataType.FLOAT)
-        node = _node("DepthToSpace", before.outputs, facts[_TENSOR], ir.DataType.FLOAT, moved.shape)
+        before = named_node("DequantizeLinear", [integers, *grid], f"{facts[_TENSOR]}/read", ir.DataType.FLOAT)
+        node = named_node("DepthToSpace", before.outputs, facts[_TENSOR], ir.DataType.FLOAT, moved.shape)
         node.name = facts[_NODE]
         node.attributes.add(ir.AttrInt64("blocksize", int(facts[_SIZE])))
         node.attributes.add(ir.AttrString("mode", facts[_MODE]))
-        behind = _node("QuantizeLinear", [node.outputs[0], *grid], str(moved.name), moved.dtype, moved.shape)
+        behind = named_node("QuantizeLinear", [node.outputs[0], *grid], str(moved.name), moved.dtype, moved.shape)
         for one in (before, node, behind):
             one.metadata_props.update({k: v for k, v in facts.items() if k not in (_NODE, _TENSOR, _MODE, _SIZE)})
         before.outputs[0].shape = None if integers is None else integers.shape
@@ -111,27 +109,13 @@ def _move(graph: ir.Graph, node: ir.Node, integers: ir.Value) -> ir.Value:
         name = f"{node.name}/moved{number}"
         if operator == "Transpose":
             shape = [static_shape(value)[axis] for axis in argument]
-            move = _node(operator, [value], name, integers.dtype, ir.Shape(shape), {"perm": argument})
+            move = named_node(operator, [value], name, integers.dtype, ir.Shape(shape), {"perm": argument})
         else:
             wanted = register_constant(graph, f"{name}/shape", np.array(argument, np.int64))
-            move = _node(operator, [value, wanted], name, integers.dtype, ir.Shape(argument))
+            move = named_node(operator, [value, wanted], name, integers.dtype, ir.Shape(argument))
         move.metadata_props.update(node.metadata_props)
         graph.insert_before(node, move)
         value = move.outputs[0]
     marks = {_NODE: str(node.name), _TENSOR: str(node.outputs[0].name), _MODE: mode, _SIZE: str(size)}
     move.metadata_props.update(marks)
     return value
-
-
-def _node(
-    operator: str,
-    inputs: Sequence[ir.Value | None],
-    name: str,
-    dtype: ir.DataType | None,
-    shape: ir.Shape | None = None,
-    attributes: Mapping[str, list[int]] | None = None,
-) -> ir.Node:
-    """A node whose output is called `name`."""
-    kind = None if dtype is None else ir.TensorType(dtype)
-    output = ir.Value(name=name, type=kind, shape=shape)
-    return ir.node(operator, inputs, dict(attributes or {}), outputs=[output], name=f"{name}/{operator}")

@@ -74,7 +74,7 @@ def run_job(job: ConversionJob) -> Artifact:
         made.outputs,
         companions,
         made.facts,
-        qdq_reference(job.scheme),
+        qdq_reference(job.scheme, float_outputs=made.float_outputs),
     )
 
 

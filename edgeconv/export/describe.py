@@ -9,7 +9,7 @@ from importlib import metadata
 from edgeconv.devices.profile import DeviceProfile
 from edgeconv.export.golden import GoldenArrays
 from edgeconv.export.graphs import Graphs
-from edgeconv.export.jobs import ASYMMETRIC, qdq_reference
+from edgeconv.export.jobs import ASYMMETRIC, scheme_of
 from edgeconv.export.macs import count_macs
 from edgeconv.export.subject import Subject
 from edgeconv.manifest import SCHEMA_VERSION, Artifact, Failure, Manifest, ModelIdentity, Port
@@ -67,8 +67,8 @@ def _output_port(name: str, golden: GoldenArrays) -> Port:
 def _quantisation(graphs: Graphs, artifacts: Sequence[Artifact]) -> dict[str, str]:
     """How the asymmetric graph was made, and of each other scheme that an artefact is of what differs."""
     facts: dict[str, str] = {}
-    references = {artifact.reference for artifact in artifacts}
-    used = {s: r for s, r in graphs.int8.items() if s == ASYMMETRIC or qdq_reference(s) in references}
+    schemes = {scheme_of(artifact.reference) for artifact in artifacts}
+    used = {s: r for s, r in graphs.int8.items() if s == ASYMMETRIC or s in schemes}
     for scheme, result in used.items():
         recipe, summary = result.recipe, result.summary
         if not facts:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edgeconv.benchmarks.agent.feeds import normalise
 from edgeconv.errors import ModelError
 from edgeconv.export.data import TARGET_KEY, Array, Sample
+from edgeconv.export.jobs import qdq_reference
 from edgeconv.manifest import Port
 
-__all__ = ["GoldenArrays", "Reference", "golden_arrays", "normalised"]
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+__all__ = ["GoldenArrays", "Reference", "golden_arrays", "normalised", "quantised_references"]
 
 GoldenArrays = dict[str, Array]
 Reference = Callable[[Mapping[str, Array]], Mapping[str, Array]]
@@ -50,3 +55,17 @@ def golden_arrays(
 def normalised(sample: Sample, ports: Iterable[Port]) -> dict[str, Array]:
     """What the model is fed for `sample`, by port."""
     return {port.name: normalise(sample[port.name], port) for port in ports}
+
+
+def quantised_references(graphs: Mapping[str, ir.Model]) -> dict[str, Reference]:
+    """Of the Q/DQ graph of each scheme, as it is and, where they can be, with its outputs in float."""
+    from edgeconv.export.float_outputs import free_outputs
+    from edgeconv.export.reference import ReferenceRunner
+
+    references: dict[str, Reference] = {}
+    for scheme, model in graphs.items():
+        references[qdq_reference(scheme)] = ReferenceRunner(model).run
+        freed = model.clone()
+        if free_outputs(freed):
+            references[qdq_reference(scheme, float_outputs=True)] = ReferenceRunner(freed).run
+    return references

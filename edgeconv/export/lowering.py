@@ -61,7 +61,7 @@ def lower(
         source = sources[key.scheme if key.precision == _INT8 else _FLOAT]
         directory = _directory(folder, key)
         directory.mkdir(exist_ok=True)
-        jobs.append(ConversionJob(key.runtime, key.precision, str(source), str(directory), key.activations, key.scheme))
+        jobs.append(ConversionJob(*key[:2], str(source), str(directory), *key[2:], float_outputs=True))
     for key, outcome in convert_all(jobs, lambda job, _: progress(job)).items():
         lowered[key] = outcome if isinstance(outcome, Failure) else _placed(outcome, _directory(folder, key))
     return lowered

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import onnx_ir as ir
 
 from edgeconv.export.jobs import ConversionJob, ConvertedFile
-from edgeconv.graph import load_graph, static_shape
+from edgeconv.graph import constant_value, load_graph, static_shape
 from edgeconv.manifest import TensorSpec
 
 __all__ = ["convert", "read_graph", "tensor_specs"]
+
+_PRODUCTS, _OTHERS_WITH_WEIGHTS, _READER = ("Gemm", "MatMul"), ("Conv", "ConvTranspose"), "DequantizeLinear"
 
 
 def convert(job: ConversionJob) -> ConvertedFile:
@@ -18,12 +21,16 @@ def convert(job: ConversionJob) -> ConvertedFile:
     from edgeconv.export.channels_last import spell_out_depth_to_space
     from edgeconv.export.constant_expressions import spell_out_quantisers
     from edgeconv.export.float_guards import guard_float_operators
+    from edgeconv.export.float_outputs import free_outputs
     from edgeconv.export.integer_relu import relus_on_integers
+    from edgeconv.export.pointwise_products import spell_out_pointwise
     from edgeconv.export.twins import to_uint8
 
     model = ir.load(job.source)
     if job.precision == "int8" and job.activations == "uint8":
         model = to_uint8(model)
+    freed = job.float_outputs and free_outputs(model, _writes_float)
+    spell_out_pointwise(model)
     relus_on_integers(model)
     spell_out_depth_to_space(model)
     guard_float_operators(model)
@@ -34,15 +41,23 @@ def convert(job: ConversionJob) -> ConvertedFile:
     facts = {"transposes": str(sum(node.op_type == "Transpose" for node in model.graph))}
     if job.precision == "int8":
         facts["activations"] = job.activations
-    return ConvertedFile(path.name, inputs, outputs, facts=facts)
+    return ConvertedFile(path.name, inputs, outputs, facts=facts, float_outputs=freed)
 
 
-def read_graph(path: Path) -> ir.Model:
-    """The graph that an artefact was made from: operators between quantisers, under their own names."""
+def read_graph(path: Path, *, float_outputs: bool = False) -> ir.Model:
+    """The graph that an artefact was made from: operators between quantisers, under their own names.
+
+    With `float_outputs` those that `free_outputs` can take out are taken out, whether they are in the file or not.
+    """
     from edgeconv.export.channels_last import join_depth_to_space
+    from edgeconv.export.float_outputs import free_outputs, quantise_outputs
     from edgeconv.export.integer_relu import join_relus
+    from edgeconv.export.pointwise_products import join_pointwise
 
-    return join_relus(join_depth_to_space(load_graph(path)))
+    model = quantise_outputs(join_pointwise(join_relus(join_depth_to_space(load_graph(path)))))
+    if float_outputs:
+        free_outputs(model)
+    return model
 
 
 def tensor_specs(model: ir.Model) -> tuple[list[TensorSpec], list[TensorSpec]]:
@@ -55,3 +70,16 @@ def _spec(value: ir.Value) -> TensorSpec:
     shape = list(static_shape(value))
     name = value.name or ""
     return TensorSpec(name, name, shape, "NCHW" if len(shape) == 4 else "as-is", "float32")
+
+
+def _writes_float(node: ir.Node) -> bool:
+    """Whether it can at no cost: an integer product writes what one likes, an integer convolution only integers."""
+    from edgeconv.export.pointwise_products import is_pointwise
+
+    if node.op_type in _PRODUCTS or is_pointwise(node):
+        return True
+    data = [value for value in node.inputs if value is not None and constant_value(value) is None]
+    producers = [value.producer() for value in data]
+    if node.op_type in _OTHERS_WITH_WEIGHTS or any(one is None or one.op_type != _READER for one in producers):
+        return False  # or an activation, which is part of what is before it
+    return max(math.prod(static_shape(value)) for value in data) <= math.prod(static_shape(node.outputs[0]))

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from edgeconv.errors import ExportError
 from edgeconv.export.constant_expressions import expression_constants, spell_out_quantisers
+from edgeconv.export.float_outputs import free_outputs
 from edgeconv.export.jobs import ConversionJob, ConvertedFile
 from edgeconv.export.requantisers import drop_requantisers
 from edgeconv.export.upsampled_rows import split_upsampling
@@ -37,6 +38,7 @@ def convert(job: ConversionJob) -> ConvertedFile:
     # else OpenVINO joins the quantisers around a Concat into one behind it: the convolutions before it write float
     drop_requantisers(graph)
     split_upsampling(graph)
+    freed = job.float_outputs and free_outputs(graph)
     spell_out_quantisers(graph)
     stored = _open_constants(graph)
     with tempfile.TemporaryDirectory(prefix="edgeconv-openvino-") as temporary:
@@ -54,6 +56,7 @@ def convert(job: ConversionJob) -> ConvertedFile:
         [_spec(port) for port in model.outputs],
         [f"{stem}.bin"],
         {"transposes": str(sum(node.get_type_name() == "Transpose" for node in model.get_ops()))},
+        freed,
     )
 
 

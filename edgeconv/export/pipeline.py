@@ -17,9 +17,9 @@ from edgeconv.export.data import Array, input_ports
 from edgeconv.export.decide import improvement, settles_ranges, start_choices
 from edgeconv.export.describe import describe_bundle
 from edgeconv.export.gate_prices import GatePrices, with_gate_prices
-from edgeconv.export.golden import GoldenArrays, Reference, golden_arrays
+from edgeconv.export.golden import GoldenArrays, Reference, golden_arrays, quantised_references
 from edgeconv.export.graphs import Graphs, make_graphs
-from edgeconv.export.jobs import ASYMMETRIC, ConversionKey, qdq_reference
+from edgeconv.export.jobs import ASYMMETRIC, ConversionKey, qdq_reference, scheme_of
 from edgeconv.export.lowering import Lowered, lower
 from edgeconv.export.mixed.report import MixedReport
 from edgeconv.export.mixed.target import QualityTarget, make_target
@@ -173,16 +173,15 @@ def _references(subject: Subject, graphs: Graphs) -> dict[str, Reference]:
     def original(inputs: Mapping[str, Array]) -> Mapping[str, Array]:
         return dict(zip(names, subject.run(inputs), strict=True))
 
-    references: dict[str, Reference] = {"torch": original, "onnx": ReferenceRunner(graphs.fp32).run}
-    for scheme, quantised in graphs.int8.items():
-        references[qdq_reference(scheme)] = ReferenceRunner(quantised.model).run
-    return references
+    exact: dict[str, Reference] = {"torch": original, "onnx": ReferenceRunner(graphs.fp32).run}
+    return exact | quantised_references(graphs.int8_models)
 
 
 def _cases(golden: GoldenArrays, graphs: Graphs, artifacts: Sequence[Artifact]) -> GoldenArrays:
-    """The golden cases without the references of schemes that no artefact of the bundle was made from."""
-    needed = {qdq_reference(ASYMMETRIC), *(artifact.reference for artifact in artifacts)}
-    left_out = {qdq_reference(scheme) for scheme in graphs.int8} - needed
+    """The golden cases without the Q/DQ references that no artefact of the bundle is judged by."""
+    references = {artifact.reference for artifact in artifacts}
+    needed = {qdq_reference(scheme) for scheme in (ASYMMETRIC, *map(scheme_of, references))} | references
+    left_out = {qdq_reference(s, float_outputs=freed) for s in graphs.int8 for freed in (False, True)} - needed
     return {name: array for name, array in golden.items() if name.split(".")[0] not in left_out}
 
 

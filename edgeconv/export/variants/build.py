@@ -11,9 +11,9 @@ from edgeconv.bundles import Bundle, load_bundle
 from edgeconv.errors import ExportError
 from edgeconv.export.bundle import write_bundle
 from edgeconv.export.choices import Choices
-from edgeconv.export.golden import GoldenArrays, Reference, golden_arrays
+from edgeconv.export.golden import GoldenArrays, Reference, golden_arrays, quantised_references
 from edgeconv.export.graphs import Graphs, make_graphs
-from edgeconv.export.jobs import ASYMMETRIC, ConversionKey, qdq_reference
+from edgeconv.export.jobs import ASYMMETRIC, ConversionKey, scheme_of
 from edgeconv.export.lowering import Lowered, lower
 from edgeconv.export.variants.material import Material
 from edgeconv.manifest import Artifact, Failure, Tolerance
@@ -34,10 +34,10 @@ class Variant:
 
 def conversion_key(artifact: Artifact) -> ConversionKey:
     """The conversion that makes an artefact of the same kind from another graph."""
-    scheme = artifact.reference.partition("-")[2] or ASYMMETRIC  # the inverse of `qdq_reference`
     if artifact.precision != _INT8:
         return ConversionKey(artifact.runtime, artifact.precision)
-    return ConversionKey(artifact.runtime, artifact.precision, artifact.facts.get("activations", _INT8), scheme)
+    activations = artifact.facts.get("activations", _INT8)
+    return ConversionKey(artifact.runtime, artifact.precision, activations, scheme_of(artifact.reference))
 
 
 def variant_graphs(material: Material, choices: Choices, artifacts: Sequence[Artifact]) -> Graphs:
@@ -56,8 +56,7 @@ def variant_golden(material: Material, graphs: Graphs) -> GoldenArrays:
     from edgeconv.export.reference import ReferenceRunner
 
     references: dict[str, Reference] = {"onnx": ReferenceRunner(graphs.fp32).run}
-    for scheme, quantised in graphs.int8.items():
-        references[qdq_reference(scheme)] = ReferenceRunner(quantised.model).run
+    references |= quantised_references(graphs.int8_models)
     return {**material.golden, **golden_arrays(material.subject.golden, material.ports, references)}
 
 

@@ -16,6 +16,7 @@ from edgeconv.benchmarks.run import run_benchmark, select_artifacts
 from edgeconv.benchmarks.settings import RunSettings
 from edgeconv.bundles import Bundle
 from edgeconv.errors import BundleError, DataError, UsageError
+from edgeconv.export.jobs import qdq_reference, scheme_of
 from edgeconv.manifest import Artifact
 from edgeconv.parity.drift.record import (
     SCHEMA_VERSION,
@@ -97,7 +98,8 @@ def measure_layers(
 
     problems: list[str] = []
     power = _running(target, bundle, artifacts, graph, cases, feeds, step, problems)
-    lowered = {a.runtime: a.facts.get("activations", _INT8) for a in artifacts if a.reference == int8.reference}
+    scheme = scheme_of(int8.reference)
+    lowered = {a.runtime: a.facts.get("activations", _INT8) for a in artifacts if scheme_of(a.reference) == scheme}
     checked = check_operators_on(target, bundle, model, feeds[0], lowered, step, problems)
     steps = {(row.runtime, row.name): row for row in checked}
     others = [a.runtime for a in artifacts if a.runtime not in lowered]
@@ -125,7 +127,7 @@ def measure_layers(
         )
         for number, (entry, own) in enumerate(zip(graph.layers, simulated, strict=True), start=1)
     ]
-    return _report(bundle, target, indices, [], int8.reference, network, rows, problems)
+    return _report(bundle, target, indices, [], qdq_reference(scheme), network, rows, problems)
 
 
 def _running(
@@ -170,7 +172,8 @@ def _check_golden(
 
     arrays = bundle.golden_arrays()
     every = {switch for entry in graph.layers for switch in entry.switches}
-    for precision, reference, on in ((_FP32, "onnx", set[str]()), (_INT8, int8.reference, every)):
+    stored = qdq_reference(scheme_of(int8.reference))
+    for precision, reference, on in ((_FP32, "onnx", set[str]()), (_INT8, stored, every)):
         try:
             golden = golden_outputs(arrays, reference)
         except DataError as error:
@@ -207,9 +210,9 @@ def _graphs(bundle: Bundle, artifacts: Sequence[Artifact]) -> tuple[Artifact, Ar
     """The fp32 ONNX graph, and the int8 one that most of `artifacts` were lowered from."""
     graphs = [a for a in bundle.manifest.artifacts if a.path.endswith(".onnx")]
     fp32 = next((a for a in graphs if a.precision == _FP32), None)
-    wanted = [a.reference for a in artifacts]
-    found = [a for a in graphs if a.precision == _INT8 and a.reference in wanted]
-    int8 = max(found, key=lambda a: wanted.count(a.reference), default=None)
+    wanted = [scheme_of(a.reference) for a in artifacts]
+    found = [a for a in graphs if a.precision == _INT8 and scheme_of(a.reference) in wanted]
+    int8 = max(found, key=lambda a: wanted.count(scheme_of(a.reference)), default=None)
     if fp32 is None or int8 is None:
         missing = " and ".join(p for p, a in ((_FP32, fp32), (_INT8, int8)) if a is None)
         raise BundleError(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import onnx_ir as ir
 
+from edgeconv.export.jobs import has_float_outputs
 from edgeconv.export.onnxruntime import read_graph
 from edgeconv.graph import save_graph
 from edgeconv.manifest import Artifact, TensorSpec
@@ -18,7 +19,8 @@ __all__ = ["open_file", "open_graph"]
 
 def open_file(source: Path, artifact: Artifact, layers: Sequence[Layer], loose: bool, to: Path) -> Variant:
     """See `Opener`."""
-    return open_graph(read_graph(source), artifact, layers, loose, to)
+    graph = read_graph(source, float_outputs=has_float_outputs(artifact.reference))
+    return open_graph(graph, artifact, layers, loose, to)
 
 
 def open_graph(model: ir.Model, artifact: Artifact, layers: Sequence[Layer], loose: bool, to: Path) -> Variant:

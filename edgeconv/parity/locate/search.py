@@ -24,6 +24,7 @@ from edgeconv.benchmarks.drift import golden_outputs
 from edgeconv.bundles import Bundle
 from edgeconv.errors import DataError, EdgeconvError, ModelError
 from edgeconv.export.executor import Array
+from edgeconv.export.jobs import has_float_outputs, qdq_reference, scheme_of
 from edgeconv.export.onnxruntime import read_graph
 from edgeconv.manifest import Artifact
 from edgeconv.parity.locate import nowhere
@@ -67,13 +68,14 @@ def locate_in_artifact(bundle: Bundle, runtime: str, precision: str) -> Location
     failures: tuple[type[Exception], ...] = (EdgeconvError, *get_runtime("onnxruntime").failures())
     for graph in _graphs(bundle, artifact):
         try:
-            reference = StepReference(read_graph(bundle.directory / graph.path))
+            freed = has_float_outputs(_golden_name(graph, artifact))
+            reference = StepReference(read_graph(bundle.directory / graph.path, float_outputs=freed))
         except failures as error:
             words = str(error).strip().splitlines() or [type(error).__name__]
             unfit.append(f"{graph.path} cannot be computed ({words[-1].rstrip('.')})")
             continue
         cases = list(_cases(bundle, reference))
-        if not _reproduces(bundle, graph, cases):
+        if not _reproduces(bundle, graph, _golden_name(graph, artifact), cases):
             unfit.append(f"{graph.path} does not give its own golden outputs")
             continue
         found = _search(bundle, artifact, reference, graph, cases)
@@ -87,15 +89,20 @@ def locate_in_artifact(bundle: Bundle, runtime: str, precision: str) -> Location
 def _graphs(bundle: Bundle, artifact: Artifact) -> list[Artifact]:
     """The bundle's ONNX graphs: that of the artefact's own precision first, then the other one."""
     found = [a for a in bundle.manifest.artifacts if a.path.endswith(".onnx") and a.precision in _REPRODUCED_DB]
+    scheme = scheme_of(artifact.reference)
     alike = [
-        a for a in found if a.precision != _INT8 or artifact.precision != _INT8 or a.reference == artifact.reference
+        a for a in found if a.precision != _INT8 or artifact.precision != _INT8 or scheme_of(a.reference) == scheme
     ]
-    unique = {_golden_name(a): a for a in reversed(alike)}
+    unique = {_golden_name(a, artifact): a for a in reversed(alike)}
     return sorted(unique.values(), key=lambda a: (a.precision == _INT8) != (artifact.precision == _INT8))
 
 
-def _golden_name(graph: Artifact) -> str:
-    return graph.reference if graph.precision == _INT8 else "onnx"
+def _golden_name(graph: Artifact, artifact: Artifact) -> str:
+    """The golden outputs of a graph that `artifact` is compared with: with float outputs where it has them."""
+    if graph.precision != _INT8:
+        return "onnx"
+    freed = artifact.precision == _INT8 and has_float_outputs(artifact.reference)
+    return qdq_reference(scheme_of(graph.reference), float_outputs=freed)
 
 
 def _cases(bundle: Bundle, reference: StepReference) -> Iterator[_Case]:
@@ -107,10 +114,10 @@ def _cases(bundle: Bundle, reference: StepReference) -> Iterator[_Case]:
         yield _Case(raw, {**values, **outputs})
 
 
-def _reproduces(bundle: Bundle, graph: Artifact, cases: Sequence[_Case]) -> bool:
+def _reproduces(bundle: Bundle, graph: Artifact, name: str, cases: Sequence[_Case]) -> bool:
     """Whether a graph still gives the golden outputs that were made with it."""
     try:
-        golden = golden_outputs(bundle.golden_arrays(), _golden_name(graph))
+        golden = golden_outputs(bundle.golden_arrays(), name)
     except DataError:
         return False
     bound = _REPRODUCED_DB[graph.precision]

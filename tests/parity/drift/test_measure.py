@@ -58,7 +58,10 @@ def test_each_layer_is_told_with_its_module_and_what_every_runtime_makes_of_it(h
         assert [entry.runtime for entry in layer.on_target] == ["litert", "onnxruntime", "openvino"]
         for entry in layer.on_target:
             assert entry.read
-            assert entry.cumulative_db == pytest.approx(layer.cumulative_db, abs=0.5)
+            if layer.module == "last" and entry.runtime != "litert":
+                assert entry.cumulative_db > layer.cumulative_db  # in float, without the last rounding
+            else:
+                assert entry.cumulative_db == pytest.approx(layer.cumulative_db, abs=0.5)
             assert entry.max_steps is not None
             assert entry.max_steps <= 1
     assert sum(layer.share for layer in healthy.layers) == pytest.approx(1)
