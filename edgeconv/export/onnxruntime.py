@@ -23,6 +23,7 @@ def convert(job: ConversionJob) -> ConvertedFile:
     from edgeconv.export.float_guards import guard_float_operators
     from edgeconv.export.float_outputs import free_outputs
     from edgeconv.export.integer_relu import relus_on_integers
+    from edgeconv.export.joined_columns import join_columns
     from edgeconv.export.pointwise_products import spell_out_pointwise
     from edgeconv.export.twins import to_uint8
 
@@ -31,6 +32,7 @@ def convert(job: ConversionJob) -> ConvertedFile:
         model = to_uint8(model)
     freed = job.float_outputs and free_outputs(model, _writes_float)
     spell_out_pointwise(model)
+    join_columns(model)
     relus_on_integers(model)
     spell_out_depth_to_space(model)
     guard_float_operators(model)
@@ -52,9 +54,11 @@ def read_graph(path: Path, *, float_outputs: bool = False) -> ir.Model:
     from edgeconv.export.channels_last import join_depth_to_space
     from edgeconv.export.float_outputs import free_outputs, quantise_outputs
     from edgeconv.export.integer_relu import join_relus
+    from edgeconv.export.joined_columns import part_columns
     from edgeconv.export.pointwise_products import join_pointwise
 
-    model = quantise_outputs(join_pointwise(join_relus(join_depth_to_space(load_graph(path)))))
+    model = join_relus(join_depth_to_space(load_graph(path)))
+    model = quantise_outputs(join_pointwise(part_columns(model)))
     if float_outputs:
         free_outputs(model)
     return model

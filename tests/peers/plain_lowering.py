@@ -3,9 +3,9 @@
 The same trace, onnxsim, quantiser and converters. Constants and BatchNorms are folded and two spellings made plain,
 without which not every runtime has a lowering. Left out are the other rewrites of the graph, the balancing and
 equalising of its tensors, weight rounding and bias correction; ranges are minima and maxima. Converters write one
-operator for one: no ReLU on integers for ONNX Runtime, no convolution by columns or patches for LiteRT, and no outputs
-in float. What remains is the least that gives int8 artefacts of every runtime: the baseline that gains and costs of the
-rest are measured against.
+operator for one: no ReLU on integers for ONNX Runtime, no convolution by columns or patches for it or LiteRT, and no
+outputs in float. What remains is the least that gives int8 artefacts of every runtime: the baseline that gains and
+costs of the rest are measured against.
 """
 
 from __future__ import annotations
@@ -78,6 +78,7 @@ def _convert(argv: list[str]) -> int:
     with (
         mock.patch("edgeconv.export.tflite.few_channels._WORTHWHILE", 0.0),
         mock.patch("edgeconv.export.integer_relu.relus_on_integers"),
+        mock.patch("edgeconv.export.joined_columns.join_columns"),
         mock.patch("edgeconv.export.float_outputs.free_outputs", return_value=False),
         mock.patch("edgeconv.export.openvino.free_outputs", return_value=False),
     ):

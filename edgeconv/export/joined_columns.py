@@ -1,0 +1,306 @@
+"""Convolutions of few channels on several columns at once, for ONNX Runtime."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+
+import numpy as np
+import onnx_ir as ir
+
+from edgeconv.errors import ExportError
+from edgeconv.export.executor import Array
+from edgeconv.graph import constant_value, named_node, only_reader, register_constant, static_shape
+
+__all__ = ["join_columns", "part_columns"]
+
+_CHANNELS_LAST, _CHANNELS_FIRST = [0, 2, 3, 1], [0, 3, 1, 2]
+_MARK, _JOINED = "columns", "/columns"
+_ACTIVATIONS = ("Clip", "LeakyRelu", "Relu")  # without a parameter for each channel
+_MOST_PRODUCTS = 1024  # of a pixel: with more, the zeros that joining adds cost more than it saves
+_OF_ONE_CHANNEL, _OF_MORE = 4, 2
+
+
+@dataclasses.dataclass(frozen=True)
+class _Window:
+    """A convolution along a row, on single columns and on groups of them.
+
+    Output column j of a group and tap d read input column ``j + d - before``, which is column ``(…) % columns`` of the
+    group ``(…) // columns`` further right.
+    """
+
+    columns: int
+    before: int
+    behind: int
+
+    @property
+    def taps(self) -> range:
+        """Of single columns: as many as are written are read."""
+        return range(self.before + 1 + self.behind)
+
+    @property
+    def joined(self) -> tuple[int, int, int]:
+        """Width, and padding before and behind it, of the window on groups."""
+        first, last = -self.before // self.columns, (self.columns - 1 + self.behind) // self.columns
+        return last - first + 1, -first, last
+
+    def widen(self, kernel: Array) -> Array:
+        """OIHW weights for groups; their channels are (column, channel)."""
+        outputs, inputs, height, _ = kernel.shape
+        width, before, _ = self.joined
+        wide = np.zeros((self.columns, outputs, self.columns, inputs, height, width), kernel.dtype)
+        for column in range(self.columns):
+            for tap in self.taps:
+                group, source = divmod(column + tap - self.before, self.columns)
+                wide[column, :, source, :, :, group + before] = kernel[..., tap]
+        return wide.reshape(self.columns * outputs, self.columns * inputs, height, width)
+
+    def narrow(self, wide: Array) -> Array:
+        """The inverse."""
+        outputs, inputs = (size // self.columns for size in wide.shape[:2])
+        parts = wide.reshape(self.columns, outputs, self.columns, inputs, *wide.shape[2:])
+        taps = [divmod(tap - self.before, self.columns) for tap in self.taps]
+        return np.stack([parts[0, :, source, :, :, group + self.joined[1]] for group, source in taps], axis=-1)
+
+    def regroup(self, shape: Sequence[int], *, back: bool) -> list[int]:
+        """The NCHW shape of a tensor with its columns joined or, `back`, parted again."""
+        batch, channels, height, width = shape
+        if back:
+            return [batch, channels // self.columns, height, width * self.columns]
+        return [batch, channels * self.columns, height, width // self.columns]
+
+
+def join_columns(model: ir.Model) -> int:
+    """Compute, in place, each int8 convolution of few channels on several columns at once.
+
+    ONNX Runtime's integer convolution spends most of its time on gathering pixels where these have few channels.
+    Channels-last, neighbouring columns are channels of one pixel for the price of a Reshape: half as many pixels of
+    twice the channels, with weights in blocks and zeros between them. The same integers.
+
+    Returns how many were joined.
+    """
+    joined = 0
+    for node in list(model.graph):
+        window = _worthwhile_window(node)
+        if window is not None:
+            _Regrouping(model.graph, node, window, back=False).run()
+            node.metadata_props[_MARK] = json.dumps(dataclasses.asdict(window))
+            joined += 1
+    _cancel(model.graph)
+    return joined
+
+
+def part_columns(model: ir.Model) -> ir.Model:
+    """The inverse, in place.
+
+    Raises:
+        ExportError: what is marked as such is something else.
+    """
+    for node in list(model.graph):
+        mark = node.metadata_props.pop(_MARK, None)
+        if mark is None:
+            continue
+        try:
+            window = _Window(**json.loads(mark))
+            if (static_shape(_reader(node, 1).outputs[0])[-1], *_pads(node)[1::2]) != window.joined:
+                raise ValueError(f"{window} is not what {node.name} has.")
+            _Regrouping(model.graph, node, window, back=True).run()
+        except (TypeError, ValueError, ArithmeticError, LookupError) as error:
+            raise ExportError(
+                f"{node.name} is marked as one on joined columns and is none.", "Export it again."
+            ) from error
+    _cancel(model.graph)
+    _share_readers(model.graph)
+    return model
+
+
+def _worthwhile_window(node: ir.Node) -> _Window | None:
+    """How to join the columns of `node`; None where that cannot be done or gains nothing."""
+    if node.op_type != "Conv" or node.attributes.get_string("auto_pad", "NOTSET") != "NOTSET" or _chain(node) is None:
+        return None
+    reader = _reader(node, 1)
+    kernel, zero_points = constant_value(reader.inputs[0]), constant_value(reader.inputs[2])
+    ones = (node.attributes[name].value for name in ("strides", "dilations", "group") if name in node.attributes)
+    if kernel is None or kernel.ndim != 4 or np.any(zero_points) or not all(np.all(np.equal(one, 1)) for one in ones):
+        return None
+    if (
+        only_reader(reader.outputs[0]) is not node
+        or reader.inputs[0] is None
+        or only_reader(reader.inputs[0]) is not reader
+    ):
+        return None
+    outputs, inputs, height, width = kernel.shape
+    columns = _OF_ONE_CHANNEL if inputs == 1 else _OF_MORE
+    size, read_size = static_shape(node.outputs[0])[-1], static_shape(_reader(node, 0).outputs[0])[-1]
+    few = outputs * inputs * height * width <= _MOST_PRODUCTS and max(height, width) > 1
+    return _Window(columns, *_pads(node)[1::2]) if few and size == read_size and size % columns == 0 else None
+
+
+class _Regrouping:
+    """One convolution and what is between the quantisers before and behind it."""
+
+    def __init__(self, graph: ir.Graph, node: ir.Node, window: _Window, *, back: bool) -> None:
+        chain = _chain(node)
+        if chain is None:
+            raise ValueError(f"{node.name} is not between quantisers.")
+        self._graph, self._node, self._chain, self._window, self._back = graph, node, chain, window, back
+
+    def run(self) -> None:
+        """Let it compute on joined columns or, `back`, on single ones; around it nothing changes."""
+        for index in range(1, len(self._node.inputs)):
+            self._constants(_reader(self._node, index))
+        window = self._window
+        width, before, behind = (len(window.taps), window.before, window.behind) if self._back else window.joined
+        above, _, below, _ = _pads(self._node)
+        height = static_shape(_reader(self._node, 1).outputs[0])[2]
+        self._node.attributes["kernel_shape"] = ir.AttrInt64s("kernel_shape", [height, width])
+        self._node.attributes["pads"] = ir.AttrInt64s("pads", [above, before, below, behind])
+        self._read()
+        self._write()
+
+    def _constants(self, reader: ir.Node) -> None:
+        """Weights or biases, and what scales them, for as many channels."""
+        for position, value in enumerate(reader.inputs):
+            array = constant_value(value)
+            if value is None or array is None or array.ndim == 0:
+                continue
+            if array.ndim == 4:
+                array = self._window.narrow(array) if self._back else self._window.widen(array)
+            else:
+                columns = self._window.columns
+                array = array[: len(array) // columns] if self._back else np.tile(array, columns)
+            suffix = f"{_JOINED}{self._window.columns}"
+            name = str(value.name).removesuffix(suffix) if self._back else f"{value.name}{suffix}"
+            there = self._graph.initializers.get(name)
+            reader.replace_input_with(position, there or register_constant(self._graph, name, array))
+            if not value.uses():
+                del self._graph.initializers[str(value.name)]
+            if position == 0:
+                reader.outputs[0].shape = ir.Shape(array.shape)
+
+    def _read(self) -> None:
+        """What the convolution reads, by a reader of its own."""
+        read = _reader(self._node, 0)
+        if only_reader(read.outputs[0]) is not self._node:
+            real = read.outputs[0]
+            own = named_node(read.op_type, read.inputs, f"{self._node.name}{_JOINED}", real.dtype, real.shape)
+            self._graph.insert_before(self._node, own)
+            self._node.replace_input_with(0, own.outputs[0])
+            read = own
+        shape = self._window.regroup(static_shape(read.outputs[0]), back=self._back)
+        turned = self._reshaped(read.inputs[0], shape, "read", read)
+        read.replace_input_with(0, turned)
+        read.outputs[0].shape = ir.Shape(shape)
+
+    def _write(self) -> None:
+        """What it writes, given back in the shape that it had."""
+        stored = self._chain[-1].outputs[0]
+        outer, uses = static_shape(stored), list(stored.uses())
+        inner = self._window.regroup(outer, back=self._back)
+        for one in self._chain:
+            one.outputs[0].shape = ir.Shape(inner)
+        restored = self._reshaped(stored, outer, "written", None)
+        for reader, index in uses:
+            reader.replace_input_with(index, restored)
+
+    def _reshaped(self, value: ir.Value | None, shape: Sequence[int], word: str, before: ir.Node | None) -> ir.Value:
+        """``NCHW -> NHWC -> NHW'C' -> NC'HW'`` before a node, or behind the one that writes `value`."""
+        if value is None:
+            raise ValueError(f"{self._node.name} reads nothing.")
+        own = f"{self._node.name}{_JOINED}/{'parted' if self._back else 'joined'}/{word}"
+        first, last = ([one[axis] for axis in _CHANNELS_LAST] for one in (static_shape(value), shape))
+        wanted = register_constant(self._graph, f"{own}/shape", np.array(last, np.int64))
+        kind = value.dtype
+        turn = named_node("Transpose", [value], f"{own}/last", kind, ir.Shape(first), {"perm": _CHANNELS_LAST})
+        move = named_node("Reshape", [turn.outputs[0], wanted], f"{own}/moved", kind, ir.Shape(last))
+        back = named_node("Transpose", move.outputs, own, kind, ir.Shape(shape), {"perm": _CHANNELS_FIRST})
+        nodes = [turn, move, back]
+        if before is not None:
+            self._graph.insert_before(before, nodes)
+        else:
+            self._graph.insert_after(self._chain[-1], nodes)
+        return back.outputs[0]
+
+
+def _chain(node: ir.Node) -> list[ir.Node] | None:
+    """A convolution of integers, the activation behind it if there is one, and the quantiser."""
+    makers = [None if value is None else value.producer() for value in node.inputs]
+    if any(maker is None or maker.op_type != "DequantizeLinear" for maker in makers):
+        return None
+    chain = [node]
+    while chain[-1].op_type != "QuantizeLinear":
+        reader = only_reader(chain[-1].outputs[0])
+        wanted = ("QuantizeLinear", *_ACTIVATIONS) if chain[-1] is node else ("QuantizeLinear",)
+        if reader is None or reader.op_type not in wanted:
+            return None
+        chain.append(reader)
+    return chain
+
+
+def _reader(node: ir.Node, index: int) -> ir.Node:
+    """The DequantizeLinear before an input."""
+    value = node.inputs[index]
+    maker = None if value is None else value.producer()
+    if maker is None:
+        raise ValueError(f"Input {index} of {node.name} is not dequantised.")
+    return maker
+
+
+def _pads(node: ir.Node) -> list[int]:
+    """Above, before, below, behind."""
+    return [int(pad) for pad in node.attributes["pads"].value] if "pads" in node.attributes else [0] * 4
+
+
+def _cancel(graph: ir.Graph) -> None:
+    """Remove what joins columns right behind what parts them, or the other way round."""
+    for node in list(graph):
+        end = _regrouped(node)
+        source = None if end is None or node.inputs[0] is None else node.inputs[0].producer()
+        start = None if source is None else _started(source)
+        if end is None or start is None or start.shape != end.outputs[0].shape:
+            continue
+        ir.convenience.replace_all_uses_with(end.outputs[0], start)
+        _remove(graph, end)
+        if source is not None and not source.outputs[0].uses():
+            _remove(graph, source)
+
+
+def _regrouped(first: ir.Node) -> ir.Node | None:
+    """The last node of a Transpose, Reshape and Transpose that regroup columns, by the first."""
+    move = only_reader(first.outputs[0]) if _turns(first, _CHANNELS_LAST) else None
+    last = only_reader(move.outputs[0]) if move is not None and move.op_type == "Reshape" else None
+    return last if last is not None and _turns(last, _CHANNELS_FIRST) else None
+
+
+def _started(last: ir.Node) -> ir.Value | None:
+    """What such a three start from, by the last."""
+    move = last.inputs[0].producer() if _turns(last, _CHANNELS_FIRST) and last.inputs[0] is not None else None
+    first = move.inputs[0].producer() if move is not None and move.op_type == "Reshape" and move.inputs[0] else None
+    return first.inputs[0] if first is not None and _turns(first, _CHANNELS_LAST) else None
+
+
+def _turns(node: ir.Node, order: list[int]) -> bool:
+    return node.op_type == "Transpose" and list(node.attributes["perm"].as_ints()) == order
+
+
+def _remove(graph: ir.Graph, last: ir.Node) -> None:
+    """Remove such a three, by the last."""
+    nodes = [last]
+    while len(nodes) < 3 and nodes[-1].inputs[0] is not None and (maker := nodes[-1].inputs[0].producer()) is not None:
+        nodes.append(maker)
+    shape = nodes[1].inputs[1]
+    graph.remove(nodes, safe=True)
+    if shape is not None:
+        graph.initializers.pop(str(shape.name), None)
+
+
+def _share_readers(graph: ir.Graph) -> None:
+    """Give up the readers that a convolution got for itself."""
+    for own in list(graph):
+        if own.op_type != "DequantizeLinear" or not str(own.outputs[0].name).endswith(_JOINED) or own.inputs[0] is None:
+            continue
+        others = [one for one in own.inputs[0].consumers() if one.op_type == own.op_type and one is not own]
+        if others:
+            ir.convenience.replace_all_uses_with(own.outputs[0], others[0].outputs[0])
+            graph.remove(own, safe=True)
