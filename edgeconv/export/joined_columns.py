@@ -11,7 +11,8 @@ import onnx_ir as ir
 
 from edgeconv.errors import ExportError
 from edgeconv.export.executor import Array
-from edgeconv.graph import constant_value, named_node, only_reader, register_constant, static_shape
+from edgeconv.export.float_outputs import writes_free_output
+from edgeconv.graph import constant_value, named_node, only_reader, register_constant, replace_value, static_shape
 
 __all__ = ["join_columns", "part_columns"]
 
@@ -19,7 +20,7 @@ _CHANNELS_LAST, _CHANNELS_FIRST = [0, 2, 3, 1], [0, 3, 1, 2]
 _MARK, _JOINED = "columns", "/columns"
 _ACTIVATIONS = ("Clip", "LeakyRelu", "Relu")  # without a parameter for each channel
 _MOST_PRODUCTS = 1024  # of a pixel: with more, the zeros that joining adds cost more than it saves
-_OF_ONE_CHANNEL, _OF_MORE = 4, 2
+_FEW_OUTPUTS, _OF_FEW, _OF_MORE = 2, 4, 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,9 +132,9 @@ def _worthwhile_window(node: ir.Node) -> _Window | None:
     ):
         return None
     outputs, inputs, height, width = kernel.shape
-    columns = _OF_ONE_CHANNEL if inputs == 1 else _OF_MORE
+    columns = _OF_FEW if inputs == 1 or outputs <= _FEW_OUTPUTS else _OF_MORE
     size, read_size = static_shape(node.outputs[0])[-1], static_shape(_reader(node, 0).outputs[0])[-1]
-    few = outputs * inputs * height * width <= _MOST_PRODUCTS and max(height, width) > 1
+    few = outputs * inputs * height * width <= _MOST_PRODUCTS and (max(height, width) > 1 or outputs <= _FEW_OUTPUTS)
     return _Window(columns, *_pads(node)[1::2]) if few and size == read_size and size % columns == 0 else None
 
 
@@ -203,6 +204,9 @@ class _Regrouping:
         restored = self._reshaped(stored, outer, "written", None)
         for reader, index in uses:
             reader.replace_input_with(index, restored)
+        if stored.is_graph_output():
+            self._graph.outputs[list(self._graph.outputs).index(stored)] = restored
+            stored.name, restored.name = restored.name, stored.name
 
     def _reshaped(self, value: ir.Value | None, shape: Sequence[int], word: str, before: ir.Node | None) -> ir.Value:
         """``NCHW -> NHWC -> NHW'C' -> NC'HW'`` before a node, or behind the one that writes `value`."""
@@ -224,12 +228,12 @@ class _Regrouping:
 
 
 def _chain(node: ir.Node) -> list[ir.Node] | None:
-    """A convolution of integers, the activation behind it if there is one, and the quantiser."""
+    """A convolution of integers, the activation behind it if there is one, and the quantiser, if it writes no float."""
     makers = [None if value is None else value.producer() for value in node.inputs]
     if any(maker is None or maker.op_type != "DequantizeLinear" for maker in makers):
         return None
     chain = [node]
-    while chain[-1].op_type != "QuantizeLinear":
+    while chain[-1].op_type != "QuantizeLinear" and not writes_free_output(node):
         reader = only_reader(chain[-1].outputs[0])
         wanted = ("QuantizeLinear", *_ACTIVATIONS) if chain[-1] is node else ("QuantizeLinear",)
         if reader is None or reader.op_type not in wanted:
@@ -260,7 +264,10 @@ def _cancel(graph: ir.Graph) -> None:
         start = None if source is None else _started(source)
         if end is None or start is None or start.shape != end.outputs[0].shape:
             continue
-        ir.convenience.replace_all_uses_with(end.outputs[0], start)
+        if end.outputs[0].is_graph_output():
+            replace_value(graph, end.outputs[0], start)
+        else:
+            ir.convenience.replace_all_uses_with(end.outputs[0], start)
         _remove(graph, end)
         if source is not None and not source.outputs[0].uses():
             _remove(graph, source)

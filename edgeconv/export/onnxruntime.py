@@ -31,8 +31,8 @@ def convert(job: ConversionJob) -> ConvertedFile:
     if job.precision == "int8" and job.activations == "uint8":
         model = to_uint8(model)
     freed = job.float_outputs and free_outputs(model, _writes_float)
-    spell_out_pointwise(model)
     join_columns(model)
+    spell_out_pointwise(model)
     relus_on_integers(model)
     spell_out_depth_to_space(model)
     guard_float_operators(model)
@@ -58,7 +58,7 @@ def read_graph(path: Path, *, float_outputs: bool = False) -> ir.Model:
     from edgeconv.export.pointwise_products import join_pointwise
 
     model = join_relus(join_depth_to_space(load_graph(path)))
-    model = quantise_outputs(join_pointwise(part_columns(model)))
+    model = quantise_outputs(part_columns(join_pointwise(model)))
     if float_outputs:
         free_outputs(model)
     return model

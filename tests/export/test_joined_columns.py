@@ -44,12 +44,19 @@ NETWORKS = {
         1,
     ),
 }
-SIZES = {"high": "6,6,8", "pooled": "6,4,4", "read twice": "6,8,8", "pair": "6,8,8"}
+NETWORKS["head"] = ("a = Conv<pads = [1,1,1,1]>(x, w133) y = Conv(a, w161)", 2)
+SIZES = {"head": "1,8,8", "high": "6,6,8", "pooled": "6,4,4", "read twice": "6,8,8", "pair": "6,8,8"}
 
 
 def _quantised(build_graph: Build, operators: str, size: str, channels: int = 1, batch: int = 1) -> Made:
     rng = np.random.default_rng(7)
-    kinds = {"w133": (6, channels, 3, 3), "w113": (6, channels, 1, 3), "w631": (6, 6, 3, 1), "w633": (6, 6, 3, 3)}
+    kinds = {
+        "w133": (6, channels, 3, 3),
+        "w113": (6, channels, 1, 3),
+        "w631": (6, 6, 3, 1),
+        "w633": (6, 6, 3, 3),
+        "w161": (1, 6, 1, 1),
+    }
     kinds["w131"] = kinds["w631"]
     constants = {name: rng.normal(0, 0.3, shape) for name, shape in kinds.items() if name in operators}
     constants |= {name: np.array(value) for name, value in (("low", 0.0), ("high", 6.0)) if name in operators}
