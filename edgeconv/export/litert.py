@@ -36,13 +36,13 @@ def convert(job: ConversionJob) -> ConvertedFile:
 
 
 def _is_sum(node: ir.Node) -> bool:
-    """Whether it adds up quantised tensors that are no larger than the result."""
-    makers = [value.producer() for value in node.inputs if value is not None]
-    largest = max((math.prod(static_shape(value)) for value in node.inputs if value is not None), default=0)
+    """Whether it adds up, or clips, quantised tensors that are no larger than the result."""
+    data = [value for value in node.inputs if value is not None and constant_value(value) is None]
+    makers = [value.producer() for value in data]
     return (
-        node.op_type in ("Add", "Sub")
+        node.op_type in ("Add", "Clip", "Sub")
         and all(maker is not None and maker.op_type == "DequantizeLinear" for maker in makers)
-        and largest <= math.prod(static_shape(node.outputs[0]))
+        and all(math.prod(static_shape(value)) <= math.prod(static_shape(node.outputs[0])) for value in data)
     )
 
 

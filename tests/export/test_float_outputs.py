@@ -35,6 +35,7 @@ Sample = dict[str, np.ndarray]
 TAILS = {
     "convolution": ("float[1,4,8,8]", "y = Conv<pads = [1,1,1,1]>(b, w2)", 1),
     "residual": ("float[1,4,8,8]", "c = Conv<pads = [1,1,1,1]>(b, w2) y = Add(x, c)", 1),
+    "clipped": ("float[1,4,8,8]", "c = Conv<pads = [1,1,1,1]>(b, w2) d = Add(x, c) y = Clip(d, low, high)", 2),
     "upsampling": ("float[1,1,16,16]", "c = Conv<pads = [1,1,1,1]>(b, w2) y = DepthToSpace<blocksize = 2>(c)", 2),
     "pooling": ("float[1,4,1,1]", "c = Conv<pads = [1,1,1,1]>(b, w2) y = GlobalAveragePool(c)", 1),
 }
@@ -43,10 +44,13 @@ TAILS = {
 def _quantised(build_graph: Build, output: str, tail: str, scheme: str = ASYMMETRIC) -> tuple[ir.Model, Sample]:
     rng = np.random.default_rng(4)
     weights = {name: rng.normal(0, 0.3, (4, 4, 3, 3)).astype(np.float32) for name in ("w1", "w2")}
+    bounds = {"low": np.float32(-0.5), "high": np.float32(0.7)} if "Clip" in tail else {}
+    more = "".join(f", float {name}" for name in bounds)
     model = build_graph(
-        f"""g (float[1,4,8,8] x, float[4,4,3,3] w1, float[4,4,3,3] w2) => ({output} y) {{
+        f"""g (float[1,4,8,8] x, float[4,4,3,3] w1, float[4,4,3,3] w2{more}) => ({output} y) {{
         a = Conv<pads = [1,1,1,1]>(x, w1) b = Relu(a) {tail} }}""",
         **weights,
+        **bounds,
     )
     return _calibrated(model, scheme, rng)
 
@@ -169,7 +173,7 @@ def test_litert_adds_in_float_and_writes_all_else_in_integers(build_graph: Build
     artifact = run_job(
         ConversionJob("litert", "int8", str(tmp_path / "source.onnx"), str(tmp_path), float_outputs=True)
     )
-    freed = tail == "residual"
+    freed = tail in ("residual", "clipped")
     assert artifact.reference == qdq_reference(ASYMMETRIC, float_outputs=freed)
     assert artifact.outputs[0].dtype == ("float32" if freed else "int8")
     if freed:
