@@ -10,7 +10,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeconv.errors import ExportError
-from edgeconv.export.executor import Array
+from edgeconv.export.column_window import ColumnWindow
 from edgeconv.export.float_outputs import writes_free_output
 from edgeconv.graph import constant_value, named_node, only_reader, register_constant, replace_value, static_shape
 
@@ -21,55 +21,6 @@ _MARK, _JOINED = "columns", "/columns"
 _ACTIVATIONS = ("Clip", "LeakyRelu", "Relu")  # without a parameter for each channel
 _MOST_PRODUCTS = 1024  # of a pixel: with more, the zeros that joining adds cost more than it saves
 _FEW_OUTPUTS, _OF_FEW, _OF_MORE = 2, 4, 2
-
-
-@dataclasses.dataclass(frozen=True)
-class _Window:
-    """A convolution along a row, on single columns and on groups of them.
-
-    Output column j of a group and tap d read input column ``j + d - before``, which is column ``(…) % columns`` of the
-    group ``(…) // columns`` further right.
-    """
-
-    columns: int
-    before: int
-    behind: int
-
-    @property
-    def taps(self) -> range:
-        """Of single columns: as many as are written are read."""
-        return range(self.before + 1 + self.behind)
-
-    @property
-    def joined(self) -> tuple[int, int, int]:
-        """Width, and padding before and behind it, of the window on groups."""
-        first, last = -self.before // self.columns, (self.columns - 1 + self.behind) // self.columns
-        return last - first + 1, -first, last
-
-    def widen(self, kernel: Array) -> Array:
-        """OIHW weights for groups; their channels are (column, channel)."""
-        outputs, inputs, height, _ = kernel.shape
-        width, before, _ = self.joined
-        wide = np.zeros((self.columns, outputs, self.columns, inputs, height, width), kernel.dtype)
-        for column in range(self.columns):
-            for tap in self.taps:
-                group, source = divmod(column + tap - self.before, self.columns)
-                wide[column, :, source, :, :, group + before] = kernel[..., tap]
-        return wide.reshape(self.columns * outputs, self.columns * inputs, height, width)
-
-    def narrow(self, wide: Array) -> Array:
-        """The inverse."""
-        outputs, inputs = (size // self.columns for size in wide.shape[:2])
-        parts = wide.reshape(self.columns, outputs, self.columns, inputs, *wide.shape[2:])
-        taps = [divmod(tap - self.before, self.columns) for tap in self.taps]
-        return np.stack([parts[0, :, source, :, :, group + self.joined[1]] for group, source in taps], axis=-1)
-
-    def regroup(self, shape: Sequence[int], *, back: bool) -> list[int]:
-        """The NCHW shape of a tensor with its columns joined or, `back`, parted again."""
-        batch, channels, height, width = shape
-        if back:
-            return [batch, channels // self.columns, height, width * self.columns]
-        return [batch, channels * self.columns, height, width // self.columns]
 
 
 def join_columns(model: ir.Model) -> int:
@@ -95,6 +46,9 @@ def join_columns(model: ir.Model) -> int:
 def part_columns(model: ir.Model) -> ir.Model:
     """The inverse, in place.
 
+    A convolution whose weights are not those of a narrow one in blocks, in a file that was changed, stays as it is,
+    with its columns joined between the quantisers alone.
+
     Raises:
         ExportError: what is marked as such is something else.
     """
@@ -103,10 +57,11 @@ def part_columns(model: ir.Model) -> ir.Model:
         if mark is None:
             continue
         try:
-            window = _Window(**json.loads(mark))
+            window = ColumnWindow(**json.loads(mark))
             if (static_shape(_reader(node, 1).outputs[0])[-1], *_pads(node)[1::2]) != window.joined:
                 raise ValueError(f"{window} is not what {node.name} has.")
-            _Regrouping(model.graph, node, window, back=True).run()
+            blocks = all(_in_blocks(_reader(node, index), window) for index in range(1, len(node.inputs)))
+            _Regrouping(model.graph, node, window, back=True).run(inside=blocks)
         except (TypeError, ValueError, ArithmeticError, LookupError) as error:
             raise ExportError(
                 f"{node.name} is marked as one on joined columns and is none.", "Export it again."
@@ -116,14 +71,25 @@ def part_columns(model: ir.Model) -> ir.Model:
     return model
 
 
-def _worthwhile_window(node: ir.Node) -> _Window | None:
+def _in_blocks(reader: ir.Node, window: ColumnWindow) -> bool:
+    """Whether weights or biases, and what scales them, are the same for each column."""
+    arrays = [array for value in reader.inputs if (array := constant_value(value)) is not None and array.ndim]
+    return all(np.array_equal(window.join(window.part(array)), array) for array in arrays)
+
+
+def _worthwhile_window(node: ir.Node) -> ColumnWindow | None:
     """How to join the columns of `node`; None where that cannot be done or gains nothing."""
     if node.op_type != "Conv" or node.attributes.get_string("auto_pad", "NOTSET") != "NOTSET" or _chain(node) is None:
         return None
     reader = _reader(node, 1)
-    kernel, zero_points = constant_value(reader.inputs[0]), constant_value(reader.inputs[2])
+    kernel, zero_points = constant_value(reader.inputs[0]), [constant_value(value) for value in reader.inputs[2:]]
     ones = (node.attributes[name].value for name in ("strides", "dilations", "group") if name in node.attributes)
-    if kernel is None or kernel.ndim != 4 or np.any(zero_points) or not all(np.all(np.equal(one, 1)) for one in ones):
+    if (
+        kernel is None
+        or kernel.ndim != 4
+        or any(map(np.any, zero_points))
+        or not all(np.all(np.equal(one, 1)) for one in ones)
+    ):
         return None
     if (
         only_reader(reader.outputs[0]) is not node
@@ -135,20 +101,31 @@ def _worthwhile_window(node: ir.Node) -> _Window | None:
     columns = _OF_FEW if inputs == 1 or outputs <= _FEW_OUTPUTS else _OF_MORE
     size, read_size = static_shape(node.outputs[0])[-1], static_shape(_reader(node, 0).outputs[0])[-1]
     few = outputs * inputs * height * width <= _MOST_PRODUCTS and (max(height, width) > 1 or outputs <= _FEW_OUTPUTS)
-    return _Window(columns, *_pads(node)[1::2]) if few and size == read_size and size % columns == 0 else None
+    return ColumnWindow(columns, *_pads(node)[1::2]) if few and size == read_size and size % columns == 0 else None
 
 
 class _Regrouping:
     """One convolution and what is between the quantisers before and behind it."""
 
-    def __init__(self, graph: ir.Graph, node: ir.Node, window: _Window, *, back: bool) -> None:
+    def __init__(self, graph: ir.Graph, node: ir.Node, window: ColumnWindow, *, back: bool) -> None:
         chain = _chain(node)
         if chain is None:
             raise ValueError(f"{node.name} is not between quantisers.")
         self._graph, self._node, self._chain, self._window, self._back = graph, node, chain, window, back
 
-    def run(self) -> None:
-        """Let it compute on joined columns or, `back`, on single ones; around it nothing changes."""
+    def run(self, *, inside: bool = True) -> None:
+        """Let it compute on joined columns or, `back`, on single ones; around it nothing changes.
+
+        Without `inside` the convolution does not change either, only where columns are joined and parted.
+        """
+        if inside:
+            self._change_window()
+        self._read()
+        self._write()
+        if not inside:
+            self._keep_window()
+
+    def _change_window(self) -> None:
         for index in range(1, len(self._node.inputs)):
             self._constants(_reader(self._node, index))
         window = self._window
@@ -157,8 +134,19 @@ class _Regrouping:
         height = static_shape(_reader(self._node, 1).outputs[0])[2]
         self._node.attributes["kernel_shape"] = ir.AttrInt64s("kernel_shape", [height, width])
         self._node.attributes["pads"] = ir.AttrInt64s("pads", [above, before, below, behind])
-        self._read()
-        self._write()
+
+    def _keep_window(self) -> None:
+        """Turn what the convolution itself reads and writes, in float."""
+        read, written = self._node.inputs[0], self._node.outputs[0]
+        if read is not None:
+            shape = self._window.regroup(static_shape(read), back=not self._back)
+            self._node.replace_input_with(0, self._reshaped(read, shape, "inside/read", self._node))
+        outer, uses = static_shape(written), list(written.uses())
+        written.shape = ir.Shape(self._window.regroup(outer, back=not self._back))
+        restored = self._reshaped(written, outer, "inside/written", None)
+        for reader, index in uses:
+            reader.replace_input_with(index, restored)
+        written.name, restored.name = restored.name, written.name
 
     def _constants(self, reader: ir.Node) -> None:
         """Weights or biases, and what scales them, for as many channels."""
@@ -166,11 +154,7 @@ class _Regrouping:
             array = constant_value(value)
             if value is None or array is None or array.ndim == 0:
                 continue
-            if array.ndim == 4:
-                array = self._window.narrow(array) if self._back else self._window.widen(array)
-            else:
-                columns = self._window.columns
-                array = array[: len(array) // columns] if self._back else np.tile(array, columns)
+            array = self._window.part(array) if self._back else self._window.join(array)
             suffix = f"{_JOINED}{self._window.columns}"
             name = str(value.name).removesuffix(suffix) if self._back else f"{value.name}{suffix}"
             there = self._graph.initializers.get(name)
@@ -219,11 +203,11 @@ class _Regrouping:
         turn = named_node("Transpose", [value], f"{own}/last", kind, ir.Shape(first), {"perm": _CHANNELS_LAST})
         move = named_node("Reshape", [turn.outputs[0], wanted], f"{own}/moved", kind, ir.Shape(last))
         back = named_node("Transpose", move.outputs, own, kind, ir.Shape(shape), {"perm": _CHANNELS_FIRST})
-        nodes = [turn, move, back]
+        writer = value.producer()
         if before is not None:
-            self._graph.insert_before(before, nodes)
-        else:
-            self._graph.insert_after(self._chain[-1], nodes)
+            self._graph.insert_before(before, [turn, move, back])
+        elif writer is not None:
+            self._graph.insert_after(writer, [turn, move, back])
         return back.outputs[0]
 
 

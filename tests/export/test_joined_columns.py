@@ -11,14 +11,12 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from edgeconv.errors import ExportError
 from edgeconv.export.calibrate import collect_statistics
 from edgeconv.export.conversion import run_job
 from edgeconv.export.jobs import ConversionJob
-from edgeconv.export.joined_columns import _Window, join_columns, part_columns
+from edgeconv.export.joined_columns import join_columns, part_columns
 from edgeconv.export.onnxruntime import read_graph
 from edgeconv.export.proof import prove
 from edgeconv.export.quantize import quantize
@@ -153,25 +151,16 @@ def test_many_products_and_odd_widths_are_left_alone(build_graph: Build) -> None
         assert join_columns(quantize(model, collect_statistics(model, samples), samples).model) == 0
 
 
-@given(st.integers(2, 5), st.integers(1, 7), st.integers(0, 6), st.integers(1, 3), st.integers(1, 3), st.integers(1, 3))
-def test_the_wide_window_is_the_narrow_one_on_groups(
-    columns: int, width: int, before: int, groups: int, inputs: int, outputs: int
-) -> None:
-    before = min(before, width - 1)
-    window = _Window(columns, before, width - 1 - before)
-    rng = np.random.default_rng(width)
-    kernel = rng.integers(-9, 9, (outputs, inputs, 2, width))
-    wide = window.widen(kernel)
-    np.testing.assert_array_equal(window.narrow(wide), kernel)
-    row = rng.integers(-9, 9, (inputs, columns * groups))
-    padded = np.pad(row, ((0, 0), (before, width - 1 - before)))
-    plain = np.stack([np.tensordot(kernel[:, :, 0], padded[:, i : i + width], 2) for i in range(columns * groups)], -1)
-    grouped = row.T.reshape(groups, columns * inputs).T
-    size, left, right = window.joined
-    assert min(left, right) >= 0
-    padded = np.pad(grouped, ((0, 0), (left, right)))
-    joined = np.stack([np.tensordot(wide[:, :, 0], padded[:, i : i + size], 2) for i in range(groups)], -1)
-    np.testing.assert_array_equal(joined.T.reshape(groups * columns, outputs).T, plain)
+def test_a_file_that_was_changed_still_computes_what_it_did(build_graph: Build) -> None:
+    model, sample = _quantised(build_graph, *NETWORKS["stem"][:1], "6,8,8")
+    assert join_columns(model) == 1
+    (conv,) = (node for node in model.graph if node.op_type == "Conv")
+    weights = conv.inputs[1].producer().inputs[0]  # type: ignore[union-attr]
+    changed = weights.const_value.numpy().copy()  # type: ignore[union-attr]
+    changed[-1] = -changed[-1]  # of the last column alone
+    weights.const_value = ir.tensor(changed, name=weights.name)  # type: ignore[union-attr]
+    wanted = run_reference(model, sample)["y"]
+    np.testing.assert_array_equal(run_reference(part_columns(model), sample)["y"], wanted)
 
 
 @pytest.mark.parametrize(
