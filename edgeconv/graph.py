@@ -15,6 +15,8 @@ from edgeconv.errors import ExportError, ModelError
 from edgeconv.files import atomic_write_bytes
 
 __all__ = [
+    "CHANNELS_FIRST",
+    "CHANNELS_LAST",
     "IR_VERSION",
     "MODULE_KEY",
     "OPSET",
@@ -48,6 +50,9 @@ MODULE_KEY = "edgeconv.module"
 
 
 _SHAPE_CONSTANT_MAX_BYTES = 1024
+
+CHANNELS_LAST, CHANNELS_FIRST = [0, 2, 3, 1], [0, 3, 1, 2]
+"""The orders of a Transpose from NCHW and back."""
 
 
 def load_graph(path: Path) -> ir.Model:

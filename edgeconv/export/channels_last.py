@@ -6,11 +6,10 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeconv.errors import ExportError
-from edgeconv.graph import constant_value, named_node, register_constant, static_shape
+from edgeconv.graph import CHANNELS_FIRST, CHANNELS_LAST, constant_value, named_node, register_constant, static_shape
 
 __all__ = ["join_depth_to_space", "spell_out_depth_to_space"]
 
-_CHANNELS_LAST, _CHANNELS_FIRST = [0, 2, 3, 1], [0, 3, 1, 2]
 _TO_SPACE = {"DCR": [0, 1, 3, 2, 4, 5], "CRD": [0, 1, 4, 2, 5, 3]}  # of (N, H, W, b, b, C) and (N, H, W, C, b, b)
 _NODE, _TENSOR, _MODE, _SIZE = (f"depth_to_space.{word}" for word in ("node", "tensor", "mode", "blocksize"))
 
@@ -98,11 +97,11 @@ def _move(graph: ir.Graph, node: ir.Node, integers: ir.Value) -> ir.Value:
     parts = [size, size, fine] if mode == "DCR" else [fine, size, size]
     rows, columns = height * size, width * size
     steps: list[tuple[str, list[int]]] = [
-        ("Transpose", _CHANNELS_LAST),
+        ("Transpose", CHANNELS_LAST),
         ("Reshape", [batch, height, width, *parts]),
         ("Transpose", _TO_SPACE[mode]),
         ("Reshape", [batch, rows, columns, fine]),
-        ("Transpose", _CHANNELS_FIRST),
+        ("Transpose", CHANNELS_FIRST),
     ]
     value = integers
     for number, (operator, argument) in enumerate(steps):

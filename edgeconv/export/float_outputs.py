@@ -13,10 +13,12 @@ import onnx_ir as ir
 from edgeconv.errors import ExportError
 from edgeconv.graph import constant_value, infer_shapes, only_reader, register_constant, replace_value, static_shape
 
-__all__ = ["free_outputs", "quantise_outputs", "writes_free_output"]
+__all__ = ["PRODUCTS", "free_outputs", "is_light", "quantise_outputs", "writes_free_output"]
+
+PRODUCTS = ("Gemm", "MatMul")
 
 _MARK = "float.output"
-_WEIGHTED = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
+_WEIGHTED = ("Conv", "ConvTranspose", *PRODUCTS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,6 +81,19 @@ def quantise_outputs(model: ir.Model) -> ir.Model:
 def writes_free_output(node: ir.Node) -> bool:
     """Whether `free_outputs` took out the quantiser behind `node`."""
     return _MARK in node.metadata_props
+
+
+def is_light(node: ir.Node) -> bool:
+    """Whether `node` has no weights and reads only dequantised tensors, none larger than what it writes.
+
+    An activation is not: it is part of the operator before it.
+    """
+    data = [value for value in node.inputs if value is not None and constant_value(value) is None]
+    makers = [value.producer() for value in data]
+    if node.op_type in _WEIGHTED or any(maker is None or maker.op_type != "DequantizeLinear" for maker in makers):
+        return False
+    size = math.prod(static_shape(node.outputs[0]))
+    return all(math.prod(static_shape(value)) <= size for value in data)
 
 
 def _tail(node: ir.Node | None, largest: int) -> Iterator[_Pair]:

@@ -12,11 +12,19 @@ import onnx_ir as ir
 from edgeconv.errors import ExportError
 from edgeconv.export.column_window import ColumnWindow
 from edgeconv.export.float_outputs import writes_free_output
-from edgeconv.graph import constant_value, named_node, only_reader, register_constant, replace_value, static_shape
+from edgeconv.graph import (
+    CHANNELS_FIRST,
+    CHANNELS_LAST,
+    constant_value,
+    named_node,
+    only_reader,
+    register_constant,
+    replace_value,
+    static_shape,
+)
 
 __all__ = ["join_columns", "part_columns"]
 
-_CHANNELS_LAST, _CHANNELS_FIRST = [0, 2, 3, 1], [0, 3, 1, 2]
 _MARK, _JOINED = "columns", "/columns"
 _ACTIVATIONS = ("Clip", "LeakyRelu", "Relu")  # without a parameter for each channel
 _MOST_PRODUCTS = 1024  # of a pixel: with more, the zeros that joining adds cost more than it saves
@@ -197,12 +205,12 @@ class _Regrouping:
         if value is None:
             raise ValueError(f"{self._node.name} reads nothing.")
         own = f"{self._node.name}{_JOINED}/{'parted' if self._back else 'joined'}/{word}"
-        first, last = ([one[axis] for axis in _CHANNELS_LAST] for one in (static_shape(value), shape))
+        first, last = ([one[axis] for axis in CHANNELS_LAST] for one in (static_shape(value), shape))
         wanted = register_constant(self._graph, f"{own}/shape", np.array(last, np.int64))
         kind = value.dtype
-        turn = named_node("Transpose", [value], f"{own}/last", kind, ir.Shape(first), {"perm": _CHANNELS_LAST})
+        turn = named_node("Transpose", [value], f"{own}/last", kind, ir.Shape(first), {"perm": CHANNELS_LAST})
         move = named_node("Reshape", [turn.outputs[0], wanted], f"{own}/moved", kind, ir.Shape(last))
-        back = named_node("Transpose", move.outputs, own, kind, ir.Shape(shape), {"perm": _CHANNELS_FIRST})
+        back = named_node("Transpose", move.outputs, own, kind, ir.Shape(shape), {"perm": CHANNELS_FIRST})
         writer = value.producer()
         if before is not None:
             self._graph.insert_before(before, [turn, move, back])
@@ -259,16 +267,16 @@ def _cancel(graph: ir.Graph) -> None:
 
 def _regrouped(first: ir.Node) -> ir.Node | None:
     """The last node of a Transpose, Reshape and Transpose that regroup columns, by the first."""
-    move = only_reader(first.outputs[0]) if _turns(first, _CHANNELS_LAST) else None
+    move = only_reader(first.outputs[0]) if _turns(first, CHANNELS_LAST) else None
     last = only_reader(move.outputs[0]) if move is not None and move.op_type == "Reshape" else None
-    return last if last is not None and _turns(last, _CHANNELS_FIRST) else None
+    return last if last is not None and _turns(last, CHANNELS_FIRST) else None
 
 
 def _started(last: ir.Node) -> ir.Value | None:
     """What such a three start from, by the last."""
-    move = last.inputs[0].producer() if _turns(last, _CHANNELS_FIRST) and last.inputs[0] is not None else None
+    move = last.inputs[0].producer() if _turns(last, CHANNELS_FIRST) and last.inputs[0] is not None else None
     first = move.inputs[0].producer() if move is not None and move.op_type == "Reshape" and move.inputs[0] else None
-    return first.inputs[0] if first is not None and _turns(first, _CHANNELS_LAST) else None
+    return first.inputs[0] if first is not None and _turns(first, CHANNELS_LAST) else None
 
 
 def _turns(node: ir.Node, order: list[int]) -> bool:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import onnx_ir as ir
 
+from edgeconv.export.float_outputs import PRODUCTS, free_outputs, is_light
 from edgeconv.export.jobs import ConversionJob, ConvertedFile
 from edgeconv.files import atomic_write_bytes
-from edgeconv.graph import constant_value, static_shape
+from edgeconv.graph import constant_value
 
 __all__ = ["convert"]
 
@@ -22,7 +22,6 @@ def convert(job: ConversionJob) -> ConvertedFile:
     No int8 kernel of LiteRT writes float. Where it costs next to nothing, the last operator is computed in float: a
     residual network's addition, and a classifier's product, for which 256 steps make equals of different answers.
     """
-    from edgeconv.export.float_outputs import free_outputs
     from edgeconv.export.tflite import to_tflite
 
     model = ir.load(job.source)
@@ -37,13 +36,7 @@ def convert(job: ConversionJob) -> ConvertedFile:
 
 def _is_sum(node: ir.Node) -> bool:
     """Whether it adds up, or clips, quantised tensors that are no larger than the result."""
-    data = [value for value in node.inputs if value is not None and constant_value(value) is None]
-    makers = [value.producer() for value in data]
-    return (
-        node.op_type in ("Add", "Clip", "Sub")
-        and all(maker is not None and maker.op_type == "DequantizeLinear" for maker in makers)
-        and all(math.prod(static_shape(value)) <= math.prod(static_shape(node.outputs[0])) for value in data)
-    )
+    return node.op_type in ("Add", "Clip", "Sub") and is_light(node)
 
 
 def _is_small_product(node: ir.Node, elements: int) -> bool:
@@ -51,4 +44,4 @@ def _is_small_product(node: ir.Node, elements: int) -> bool:
     makers = [value.producer() for value in node.inputs[1:] if value is not None]
     weights = [constant_value(maker.inputs[0]) for maker in makers if maker is not None]
     size = sum(array.size for array in weights if array is not None)
-    return node.op_type in ("Gemm", "MatMul") and 0 < size <= elements * _FLOAT_SHARE
+    return node.op_type in PRODUCTS and 0 < size <= elements * _FLOAT_SHARE

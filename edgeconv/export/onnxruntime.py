@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import onnx_ir as ir
 
 from edgeconv.export.jobs import ConversionJob, ConvertedFile
-from edgeconv.graph import constant_value, load_graph, static_shape
+from edgeconv.graph import load_graph, static_shape
 from edgeconv.manifest import TensorSpec
 
 __all__ = ["convert", "read_graph", "tensor_specs"]
-
-_PRODUCTS, _OTHERS_WITH_WEIGHTS, _READER = ("Gemm", "MatMul"), ("Conv", "ConvTranspose"), "DequantizeLinear"
 
 
 def convert(job: ConversionJob) -> ConvertedFile:
@@ -78,12 +75,7 @@ def _spec(value: ir.Value) -> TensorSpec:
 
 def _writes_float(node: ir.Node) -> bool:
     """Whether it can at no cost: an integer product writes what one likes, an integer convolution only integers."""
+    from edgeconv.export.float_outputs import PRODUCTS, is_light
     from edgeconv.export.pointwise_products import is_pointwise
 
-    if node.op_type in _PRODUCTS or is_pointwise(node):
-        return True
-    data = [value for value in node.inputs if value is not None and constant_value(value) is None]
-    producers = [value.producer() for value in data]
-    if node.op_type in _OTHERS_WITH_WEIGHTS or any(one is None or one.op_type != _READER for one in producers):
-        return False  # or an activation, which is part of what is before it
-    return max(math.prod(static_shape(value)) for value in data) <= math.prod(static_shape(node.outputs[0]))
+    return node.op_type in PRODUCTS or is_pointwise(node) or is_light(node)

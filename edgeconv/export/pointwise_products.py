@@ -9,11 +9,19 @@ import onnx_ir as ir
 
 from edgeconv.errors import ExportError
 from edgeconv.export.float_outputs import writes_free_output
-from edgeconv.graph import constant_value, named_node, only_reader, register_constant, replace_value, static_shape
+from edgeconv.graph import (
+    CHANNELS_FIRST,
+    CHANNELS_LAST,
+    constant_value,
+    named_node,
+    only_reader,
+    register_constant,
+    replace_value,
+    static_shape,
+)
 
 __all__ = ["is_pointwise", "join_pointwise", "spell_out_pointwise"]
 
-_CHANNELS_LAST, _CHANNELS_FIRST = [0, 2, 3, 1], [0, 3, 1, 2]
 _MARK = "pointwise.tensor"
 _CHAIN = ("Transpose", "Reshape", "DequantizeLinear", "Gemm", "Reshape", "Transpose")
 _DEFAULTS = {"strides": 1, "pads": 0, "group": 1}
@@ -69,12 +77,12 @@ def _spell_out(graph: ir.Graph, node: ir.Node) -> None:
     rows, size = batch * height * width, outputs[1]
     _reshape_weights(kernel, [size, channels])
     steps: list[tuple[str, Sequence[int], list[ir.Value | None], dict[str, int | list[int]]]] = [
-        ("Transpose", [batch, height, width, channels], [], {"perm": _CHANNELS_LAST}),
+        ("Transpose", [batch, height, width, channels], [], {"perm": CHANNELS_LAST}),
         ("Reshape", [rows, channels], [], {}),
         ("DequantizeLinear", [rows, channels], list(read.inputs[1:]), {}),
         ("Gemm", [rows, size], list(node.inputs[1:]), {"transB": 1}),
         ("Reshape", [batch, height, width, size], [], {}),
-        ("Transpose", outputs, [], {"perm": _CHANNELS_FIRST}),
+        ("Transpose", outputs, [], {"perm": CHANNELS_FIRST}),
     ]
     for number, (operator, shape, others, attributes) in enumerate(steps):
         own = f"{node.name}/pixels{number}"

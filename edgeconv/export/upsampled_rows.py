@@ -7,14 +7,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import onnx_ir as ir
 
-from edgeconv.graph import constant_value, only_reader, register_constant, static_shape
+from edgeconv.graph import CHANNELS_FIRST, CHANNELS_LAST, constant_value, only_reader, register_constant, static_shape
 
 __all__ = ["ROW", "split_upsampling"]
 
 ROW = "#row"
 """Parts the name of a convolution from the number of the row that this part of it computes."""
-
-_CHANNELS_LAST, _CHANNELS_FIRST = [0, 2, 3, 1], [0, 3, 1, 2]
 
 
 def split_upsampling(model: ir.Model) -> int:
@@ -81,14 +79,12 @@ class _Rows:
         for number in range(size):
             name = f"{self._conv.name}{ROW}{number}"
             row = self._convolved(name, slice(number * size * fine, (number + 1) * size * fine))
-            row = self._add("Transpose", [row], name, [batch, height, width, size * fine], {"perm": _CHANNELS_LAST})
+            row = self._add("Transpose", [row], name, [batch, height, width, size * fine], {"perm": CHANNELS_LAST})
             rows.append(self._reshaped(row, name, [batch, height, 1, width * size * fine]))
         name, shape = str(self._node.name), [batch, height * size, width * size, fine]
         stacked = self._add("Concat", rows, name, [batch, height, size, width * size * fine], {"axis": 2})
         last = self._reshaped(stacked, name, shape)
-        return self._add(
-            "Transpose", [last], name, [shape[axis] for axis in _CHANNELS_FIRST], {"perm": _CHANNELS_FIRST}
-        )
+        return self._add("Transpose", [last], name, [shape[axis] for axis in CHANNELS_FIRST], {"perm": CHANNELS_FIRST})
 
     def _convolved(self, name: str, channels: slice) -> ir.Value:
         """The output channels of that slice, quantised and read again."""

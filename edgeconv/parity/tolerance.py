@@ -11,7 +11,10 @@ from typing import Any
 from edgeconv.errors import UsageError
 from edgeconv.manifest import PRECISIONS, Tolerance
 
-__all__ = ["default_tolerances", "override_tolerances"]
+__all__ = ["FLOAT_MIN_SQNR_DB", "default_tolerances", "override_tolerances"]
+
+FLOAT_MIN_SQNR_DB = 80.0
+"""What differs only in the order of sums is at least as near."""
 
 # A float graph is the same function up to the order of sums; fp16 keeps 11 bits of every weight; int8 is judged by what
 # it loses against PyTorch and by whether a runtime's kernels lose more than the Q/DQ graph itself does.
@@ -19,8 +22,8 @@ _DEFAULTS = (
     Tolerance(
         precision="fp32",
         export_min_sqnr_db=90.0,
-        runtime_min_sqnr_db=80.0,
-        total_min_sqnr_db=80.0,
+        runtime_min_sqnr_db=FLOAT_MIN_SQNR_DB,
+        total_min_sqnr_db=FLOAT_MIN_SQNR_DB,
         total_max_loss_to_reference_db=None,
         max_metric_drop=0.01,
     ),

@@ -67,15 +67,16 @@ def locate_in_artifact(bundle: Bundle, runtime: str, precision: str) -> Location
     location = None
     failures: tuple[type[Exception], ...] = (EdgeconvError, *get_runtime("onnxruntime").failures())
     for graph in _graphs(bundle, artifact):
+        name = _golden_name(graph, artifact)
         try:
-            freed = has_float_outputs(_golden_name(graph, artifact))
-            reference = StepReference(read_graph(bundle.directory / graph.path, float_outputs=freed))
+            model = read_graph(bundle.directory / graph.path, float_outputs=has_float_outputs(name))
+            reference = StepReference(model)
         except failures as error:
             words = str(error).strip().splitlines() or [type(error).__name__]
             unfit.append(f"{graph.path} cannot be computed ({words[-1].rstrip('.')})")
             continue
         cases = list(_cases(bundle, reference))
-        if not _reproduces(bundle, graph, _golden_name(graph, artifact), cases):
+        if not _reproduces(bundle, graph, name, cases):
             unfit.append(f"{graph.path} does not give its own golden outputs")
             continue
         found = _search(bundle, artifact, reference, graph, cases)

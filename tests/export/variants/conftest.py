@@ -9,7 +9,7 @@ import pytest
 
 from edgeconv.bundles import Bundle, load_bundle
 
-SIZE = 64
+SIZE = 72
 NETWORK = f"""g (float[1,1,{SIZE},{SIZE}] x, float[8,1,3,3] w1, float[8] b1, float[3,8,1,3] wh, float[8,3,3,1] wv,
 float[8] bv, float[1,8,{SIZE},{SIZE}] gate, float[1,8,1,1] w2) => (float[1,1,{SIZE},{SIZE}] y) {{
     c = Conv<pads=[1,1,1,1]>(x, w1, b1) r = Relu(c)

@@ -34,7 +34,7 @@ def reduced(network, samples_path, tmp_path_factory):
 def test_another_form_of_gates_is_an_approximation_with_its_error(reduced, exported):
     (rewrite,) = [rewrite for rewrite in reduced.manifest.rewrites if rewrite.name == "compress_gates"]
     assert (rewrite.equivalence, rewrite.changed) == ("approximated", 1)
-    assert rewrite.details[0].endswith("2048 of 32768 values")
+    assert rewrite.details[0].endswith("2592 of 41472 values")
     assert " dB, " in rewrite.details[0]
     assert (reduced.manifest.model.equivalence, exported.manifest.model.equivalence) == ("approximated", "exact")
     assert reduced.manifest.tolerances == default_tolerances("approximated")
