@@ -97,7 +97,7 @@ def to_onnx(model: torch.nn.Module | ExportedProgram, example_inputs: Mapping[st
     Raises:
         CheckpointError: weights or buffers hold NaN or infinity.
         ModelError: the inputs do not fit `forward`, the model refuses them, its control flow depends on data, its
-            outputs are not tensors, or the ONNX exporter does not know an operator.
+            outputs are not tensors of float32, or the ONNX exporter does not know an operator.
     """
     import torch
 
@@ -116,6 +116,7 @@ def to_onnx(model: torch.nn.Module | ExportedProgram, example_inputs: Mapping[st
     _name_nodes(graph)
     _fix_input_shapes(graph, {name: tuple(tensor.shape) for name, tensor in inputs.items()})
     infer_shapes(graph)
+    _check_types(graph)
     return graph
 
 
@@ -128,7 +129,8 @@ def load_onnx(path: Path, input_shapes: Mapping[str, tuple[int, ...]] | None = N
 
     Raises:
         UsageError: an input has dynamic dimensions and no shape was given, or a shape contradicts a fixed one.
-        ModelError: the file is no ONNX model, or its operators cannot be expressed in our opset.
+        ModelError: the file is no ONNX model, its inputs or outputs are not float32, or its operators cannot be
+            expressed in our opset.
         CheckpointError: an initialiser holds NaN or infinity.
     """
     graph = load_graph(path)
@@ -145,6 +147,7 @@ def load_onnx(path: Path, input_shapes: Mapping[str, tuple[int, ...]] | None = N
     graph = _to_opset(graph, path)
     _fix_input_shapes(graph, input_shapes or {})
     infer_shapes(graph)
+    _check_types(graph)
     return graph
 
 
@@ -265,6 +268,30 @@ def _fix_input_shapes(graph: ir.Model, shapes: Mapping[str, tuple[int, ...]]) ->
                 "Leave --input-shape out, or give a shape that agrees with the fixed dimensions.",
             )
         value.shape = ir.Shape(shape)
+
+
+def _check_types(graph: ir.Model) -> None:
+    """Refuse inputs and outputs that are not float32: drift against class numbers or masks has no decibels."""
+    for word, values in (("input", graph.graph.inputs), ("output", graph.graph.outputs)):
+        for value in values:
+            if value.dtype in (None, ir.DataType.FLOAT):
+                continue
+            raise ModelError(
+                f"The model's {word} '{value.name}' is {str(value.dtype).lower()}; only float32 can be exported.",
+                _other_type_hint(value),
+            )
+
+
+def _other_type_hint(value: ir.Value) -> str:
+    node = value.producer()
+    if value.dtype in (ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE):
+        return "Convert the model to float32 first, as module.float() does."
+    if node is None:
+        return "Leave the conversion to float32 out of the model and describe the input with --mean and --std."
+    return (
+        f"It is computed by {node.op_type} (node '{node.name}'). End the model before that, and pick classes or "
+        "compare with a threshold in what the device returns."
+    )
 
 
 def _to_opset(graph: ir.Model, path: Path) -> ir.Model:

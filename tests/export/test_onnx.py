@@ -298,6 +298,34 @@ def test_mask_of_minus_infinity_is_no_broken_weight() -> None:
     np.testing.assert_allclose(_run(graph, x=torch.ones(1, 3))[0], [[0.5, 0.0, 0.5]])
 
 
+class Decision(nn.Module):
+    """A model that ends in a decision instead of in what it is based on."""
+
+    def __init__(self, decide: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.body, self.decide = nn.Conv2d(1, 3, 1), decide
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.decide(self.body(image))
+
+
+@pytest.mark.parametrize(
+    ("decide", "kind", "operator"),
+    [(lambda x: x.argmax(1), "int64", "ArgMax"), (lambda x: x > 0, "bool", "Greater")],
+    ids=["classes", "mask"],
+)
+def test_output_that_is_a_decision_is_refused_with_its_operator(
+    decide: Callable[[Tensor], Tensor], kind: str, operator: str
+) -> None:
+    with pytest.raises(ModelError, match=rf"output 'output' is {kind}.*computed by {operator} .*End the model before"):
+        to_onnx(Decision(decide), {"image": torch.ones(1, 1, 4, 4)})
+
+
+def test_output_of_double_precision_is_refused() -> None:
+    with pytest.raises(ModelError, match=r"is double; .*module\.float\(\)"):
+        to_onnx(Decision(lambda x: x.double()), {"image": torch.ones(1, 1, 4, 4)})
+
+
 # -- exported programs -----------------------------------------------------------------------------------------------
 
 
@@ -409,6 +437,14 @@ def test_nan_in_an_initialiser_is_named(write_onnx: Callable[..., Path]) -> None
     onnx.save(proto, path)
     with pytest.raises(CheckpointError, match=r"NaN or infinity in 'w'"):
         load_onnx(path, {"image": (1, 3, 4, 4)})
+
+
+def test_input_of_8_bits_is_refused(tmp_path: Path) -> None:
+    text = """<ir_version: 8, opset_import: ["" : 18]>
+    g (uint8[1,3,4,4] image) => (float[1,3,4,4] y) { y = Cast<to = 1>(image) }"""
+    onnx.save(onnx.parser.parse_model(text), tmp_path / "model.onnx")
+    with pytest.raises(ModelError, match=r"input 'image' is uint8; .*--mean and --std"):
+        load_onnx(tmp_path / "model.onnx")
 
 
 def test_external_data_are_read_and_missed(write_onnx: Callable[..., Path]) -> None:
