@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from edgeconv.child import child_command
 from edgeconv.errors import EdgeconvError, ExportError
 from edgeconv.export.jobs import ConversionJob, ConversionKey, ConvertedFile, qdq_reference
 from edgeconv.export.proof import with_proof
@@ -25,7 +26,6 @@ from edgeconv.schema import from_dict, to_json
 
 __all__ = ["CONVERTERS", "convert_all", "main", "run_job"]
 
-_CHILD = (sys.executable, "-m", "edgeconv.export.conversion")
 _TIMEOUT_S = 900
 _FAILED = 3
 
@@ -94,7 +94,7 @@ def _in_child(job: ConversionJob) -> Artifact | Failure:
     with tempfile.TemporaryDirectory(prefix="edgeconv-convert-") as temporary:
         job_path, result_path = Path(temporary) / "job.json", Path(temporary) / "result.json"
         job_path.write_text(to_json(job), encoding="utf-8")
-        command = [*_CHILD, str(job_path), str(result_path)]
+        command = child_command("edgeconv.export.conversion", str(job_path), str(result_path))
         try:
             child = subprocess.run(
                 command, capture_output=True, text=True, timeout=_TIMEOUT_S, env=_quiet(), check=False

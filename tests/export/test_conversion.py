@@ -41,6 +41,15 @@ def test_every_converter_works_in_a_process_of_its_own(source: Path) -> None:
         assert artifact.sha256 == sha256_file(source.parent / artifact.path)
 
 
+def test_a_module_of_the_users_working_directory_is_not_taken_for_a_package(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "onnx.py").write_text("raise RuntimeError('my own script')\n")
+    monkeypatch.chdir(tmp_path)
+    (outcome,) = convert_all([_job(source, *KINDS[0])], lambda *_: None).values()
+    assert isinstance(outcome, Artifact), outcome
+
+
 def test_a_refusing_converter_is_a_failure_with_its_reason(tmp_path: Path) -> None:
     source = _save(tmp_path / "m.onnx", "y = Sin(x)")
     outcomes = convert_all([_job(source, "litert", "fp32"), _job(source, "openvino", "fp32")], lambda *_: None)

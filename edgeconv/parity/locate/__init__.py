@@ -8,11 +8,11 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 from edgeconv.bundles import Bundle
+from edgeconv.child import child_command
 from edgeconv.parity.location import Location
 from edgeconv.schema import from_dict
 
@@ -48,7 +48,7 @@ def locate_break(
             "weights": str(weights) if weights else None,
             "answer": str(answer),
         }
-        command = [sys.executable, "-m", "edgeconv.parity.locate.child", json.dumps(task)]
+        command = child_command("edgeconv.parity.locate.child", json.dumps(task))
         environment = {**os.environ, "ORT_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"}
         try:
             child = subprocess.run(
