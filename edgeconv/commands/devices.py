@@ -186,7 +186,7 @@ def _profile_facts(profile: DeviceProfile) -> dict[str, str]:
         "threads": str(profile.threads),
         "channels": f"best in multiples of {profile.channel_multiple}",
         "artefacts": "\n".join(
-            f"{t.runtime} {t.precision}{', symmetric' if t.quantisation == 'symmetric' else ''}"
+            f"{t.runtime} {t.precision}{'' if t.quantisation == 'asymmetric' else f', {t.quantisation}'}"
             for t in profile.targets
         ),
         "int8 in ONNX": profile.onnx_activations,

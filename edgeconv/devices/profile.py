@@ -28,7 +28,8 @@ _HOST = "host"
 class Target:
     """One artefact that the device wants.
 
-    `quantisation` is the scheme of int8 activations: "asymmetric" (a zero point), or "symmetric" as TensorRT needs it.
+    `quantisation` is the scheme of int8 activations: "asymmetric" (a zero point); "symmetric" as TensorRT needs it; or
+    "symmetric-outputs", where convolutions write integers too, as OpenVINO on ARM needs it.
     """
 
     runtime: str
@@ -36,7 +37,7 @@ class Target:
     quantisation: str = "asymmetric"
 
     def __post_init__(self) -> None:
-        _one_of("quantisation", self.quantisation, ("asymmetric", "symmetric"))
+        _one_of("quantisation", self.quantisation, ("asymmetric", "symmetric", "symmetric-outputs"))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -165,7 +165,7 @@ def quantise_graph(
     observed = dict.fromkeys(
         tensor
         for scheme in made.values()
-        for tensor in observed_tensors(graph, weighted_only=scheme.symmetric, kept_float=scheme.float_nodes)
+        for tensor in observed_tensors(graph, placement=scheme.placement, kept_float=scheme.float_nodes)
     )
     int8: dict[str, QuantisationResult] = {}
     no_int8: dict[str, str] = {}

@@ -9,6 +9,7 @@ from edgeconv.manifest import TensorSpec
 
 __all__ = [
     "ASYMMETRIC",
+    "ROUNDED_OUTPUTS",
     "ConversionJob",
     "ConversionKey",
     "ConvertedFile",
@@ -20,6 +21,8 @@ __all__ = [
 ASYMMETRIC = "asymmetric"
 """The quantisation scheme of activations that is always made; others are made where a device's target asks."""
 
+ROUNDED_OUTPUTS = "symmetric-outputs"
+"""The one in which convolutions write integers, see `Placement`."""
 
 _QDQ, _FLOAT_OUTPUTS = "qdq", "+float"
 

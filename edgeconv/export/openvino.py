@@ -12,7 +12,8 @@ import numpy.typing as npt
 from edgeconv.errors import ExportError
 from edgeconv.export.constant_expressions import expression_constants, spell_out_quantisers
 from edgeconv.export.float_outputs import free_outputs
-from edgeconv.export.jobs import ConversionJob, ConvertedFile
+from edgeconv.export.jobs import ROUNDED_OUTPUTS, ConversionJob, ConvertedFile
+from edgeconv.export.relus_behind_quantisers import move_relus
 from edgeconv.export.requantisers import drop_requantisers
 from edgeconv.export.upsampled_rows import split_upsampling
 from edgeconv.graph import load_graph, save_graph
@@ -39,6 +40,8 @@ def convert(job: ConversionJob) -> ConvertedFile:
     drop_requantisers(graph)
     split_upsampling(graph)
     freed = job.float_outputs and free_outputs(graph)
+    if job.scheme == ROUNDED_OUTPUTS:
+        move_relus(graph)
     spell_out_quantisers(graph)
     stored = _open_constants(graph)
     with tempfile.TemporaryDirectory(prefix="edgeconv-openvino-") as temporary:

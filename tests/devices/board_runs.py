@@ -29,6 +29,7 @@ TASKS = ("vessels", "deblur")
 PIS = ("pi4", "pi5")
 BOARDS = (*PIS, "android")
 PROFILES = Path(edgeconv.devices.__file__).parent / "profiles"
+_SYMMETRIC = ("symmetric", "symmetric-outputs")  # what OpenVINO gets on a Pi 4 and on a Pi 5
 ONCE = RunSettings.counted(1)  # the outputs are what counts
 
 
@@ -88,7 +89,8 @@ class SmallDemo(DemoBundles):
     def __init__(self, task: str, directory: Path) -> None:
         directory.mkdir()
         np.save(directory / "crops.npy", small_demo.crops(task, 18))
-        (directory / "symmetric.toml").write_text(_symmetric_profile())
+        for scheme in _SYMMETRIC:
+            (directory / f"{scheme}.toml").write_text(_profile_of(scheme))
         super().__init__(
             ExportOptions(
                 model=f"{small_demo.__file__}:{task}",
@@ -97,13 +99,13 @@ class SmallDemo(DemoBundles):
                 calibration_count=16,
                 golden_count=2,
                 output=directory,
-                devices=(str(directory / "symmetric.toml"),),
+                devices=tuple(str(directory / f"{scheme}.toml") for scheme in _SYMMETRIC),
             )
         )
         # the int8 ONNX files of these are the graphs that every other file of their scheme is lowered from
         self._operators = {
             "asymmetric": _operators(self._bundles[find_board("pi5").profile]),
-            "symmetric": _operators(self._bundles["symmetric"]),
+            **{scheme: _operators(self._bundles[scheme]) for scheme in _SYMMETRIC},
         }
 
     def measure(self, board: str, target: str = "") -> BoardRun:
@@ -111,7 +113,7 @@ class SmallDemo(DemoBundles):
         if board not in PIS:  # the Android-like guest has the core and the wheels of the Pi 5
             return run
         rows: list[OperatorParity] = []
-        for scheme in self._operators:
+        for scheme in dict.fromkeys(t.quantisation for t in load_profile(find_board(board).profile).targets):
             rows += self._measure_operators(scheme, board, target or f"emulated:{board}")
         return dataclasses.replace(run, operators=rows)
 
@@ -136,8 +138,8 @@ def _operators(bundle: Bundle) -> OperatorBundle:
     return OperatorBundle(model, {port.name: sample})
 
 
-def _symmetric_profile() -> str:
-    """A Raspberry Pi 5 that wants nothing but the graph that symmetric artefacts are lowered from."""
+def _profile_of(scheme: str) -> str:
+    """A Raspberry Pi 5 that wants nothing but the graph that artefacts of a quantisation scheme are lowered from."""
     head, _, rest = (PROFILES / "raspberry-pi-5.toml").read_text().partition("targets = [")
-    target = '{ runtime = "onnxruntime", precision = "int8", quantisation = "symmetric" }'
-    return head.replace('"raspberry-pi-5"', '"symmetric"') + f"targets = [{target}]\n" + rest.partition("\n]\n")[2]
+    target = f'{{ runtime = "onnxruntime", precision = "int8", quantisation = "{scheme}" }}'
+    return head.replace('"raspberry-pi-5"', f'"{scheme}"') + f"targets = [{target}]\n" + rest.partition("\n]\n")[2]

@@ -8,6 +8,7 @@ import pytest
 
 from edgeconv.export.quantize import observed_tensors
 from edgeconv.export.quantize.operation import Operation
+from edgeconv.export.quantize.placement import Placement
 from edgeconv.export.quantize.plan import plan_operations
 
 Build = Callable[..., ir.Model]
@@ -183,14 +184,14 @@ def test_a_gelu_written_with_erf_is_float_inside_and_quantised_at_its_ends(build
     assert {value.name for value in plan_operations(model.graph).quantised} == {"x", "c", "h", "y"}
 
 
-@pytest.mark.parametrize("weighted_only", [False, True])
-def test_products_without_weights_are_float_in_every_scheme(build_graph: Build, weighted_only: bool) -> None:
+@pytest.mark.parametrize("placement", list(Placement))
+def test_products_without_weights_are_float_in_every_scheme(build_graph: Build, placement: Placement) -> None:
     model = build_graph(
         "g (float[1,4,4] x, float[4,4] w) => (float[1,4,4] y) {"
         " a = MatMul(x, w) b = MatMul(a, w) c = MatMul(b, b) y = Div(c, b) }",
         w=np.ones((4, 4), np.float32),
     )
-    operations = plan_operations(model.graph, weighted_only=weighted_only).operations
+    operations = plan_operations(model.graph, placement=placement).operations
     decided = {str(operation.node.name): operation.is_int8 for operation in operations}
     assert decided["b/MatMul"]
     assert not decided["c/MatMul"]

@@ -53,7 +53,7 @@ def symmetric(net: ir.Model) -> ir.Model:
 
 def _quantised(model: ir.Model, scheme: str) -> ir.Model:
     samples = _samples()
-    tensors = observed_tensors(model, weighted_only=scheme == "symmetric")
+    tensors = observed_tensors(model, placement=QuantisationScheme(scheme).placement)
     statistics = collect_statistics(model, samples, tensors=tensors)
     return quantize(model, statistics, samples, scheme=QuantisationScheme(scheme)).model
 

@@ -49,8 +49,7 @@ def quantize(
 
     Args:
         model: the fp32 graph: static shapes, every tensor and node named. Not changed.
-        statistics: of at least `observed_tensors(model)`, collected on this graph; for symmetric activations of
-            those with `weighted_only` too.
+        statistics: of at least the `observed_tensors` of the scheme's placement, collected on this graph.
         samples: normalised calibration samples; the first 4 serve the sequential pass.
         scheme: what to quantise how.
 
@@ -63,7 +62,7 @@ def quantize(
     _check_input_names(model, scheme)
     reference = _with_unique_node_names(model)
     quantised = reference.clone()
-    plan = plan_operations(quantised.graph, weighted_only=scheme.symmetric, kept_float=scheme.float_nodes)
+    plan = plan_operations(quantised.graph, placement=scheme.placement, kept_float=scheme.float_nodes)
     assignment = assign_grids(plan, statistics, scheme)
     tensors = _tensor_records(assignment)
     raised = insert_quantisers(

@@ -10,7 +10,7 @@ import onnx_ir as ir
 from edgeconv.export.quantize.float_regions import keep_float_regions
 from edgeconv.export.quantize.operation import Operation
 from edgeconv.export.quantize.operators import OPERATORS, Output, float_reason, is_fused_activation
-from edgeconv.export.quantize.placement import keep_weighted
+from edgeconv.export.quantize.placement import Placement, keep_weighted
 from edgeconv.graph import computed_constants, constant_value
 
 __all__ = ["Plan", "observed_tensors", "plan_operations"]
@@ -30,8 +30,10 @@ class Plan:
     constant: frozenset[ir.Value] = frozenset()
 
 
-def plan_operations(graph: ir.Graph, *, weighted_only: bool = False, kept_float: Collection[str] = ()) -> Plan:
-    """Plan the int8 graph; with `weighted_only` as `keep_weighted` says, else:
+def plan_operations(
+    graph: ir.Graph, *, placement: Placement = Placement.EVERYWHERE, kept_float: Collection[str] = ()
+) -> Plan:
+    """Plan the int8 graph; where quantisers are not to be everywhere, as `keep_weighted` says, else:
 
     1. An operator with an int8 form that reads at least one activation is int8.
     2. Conv, ConvTranspose, Gemm, MatMul, Add, Sub and Mul take the Relu or Clip(0, 6) that alone reads them along.
@@ -42,8 +44,8 @@ def plan_operations(graph: ir.Graph, *, weighted_only: bool = False, kept_float:
     5. Quantised are the data inputs and the outputs of int8 operations, and the graph's float inputs and outputs.
     """
     operations = keep_float_regions(list(_operations(graph, kept_float)), graph)
-    if weighted_only:
-        operations, tensors = keep_weighted(operations, graph)
+    if placement is not Placement.EVERYWHERE:
+        operations, tensors = keep_weighted(operations, graph, placement)
         return Plan(tuple(operations), tuple(tensors))
     quantised: dict[ir.Value, None] = {value: None for value in graph.inputs if _is_float(value)}
     for operation in operations:
@@ -53,12 +55,14 @@ def plan_operations(graph: ir.Graph, *, weighted_only: bool = False, kept_float:
     return Plan(tuple(operations), tuple(quantised), computed_constants(graph).intersection(quantised))
 
 
-def observed_tensors(model: ir.Model, *, weighted_only: bool = False, kept_float: Collection[str] = ()) -> list[str]:
+def observed_tensors(
+    model: ir.Model, *, placement: Placement = Placement.EVERYWHERE, kept_float: Collection[str] = ()
+) -> list[str]:
     """The tensors whose statistics `quantize` needs: the quantised ones that no shared quantiser reaches from above.
 
     The output of MaxPool, Concat, DepthToSpace… lies within the range of its inputs and needs none of its own.
     """
-    plan = plan_operations(model.graph, weighted_only=weighted_only, kept_float=kept_float)
+    plan = plan_operations(model.graph, placement=placement, kept_float=kept_float)
     derived = {value for operation in plan.operations if _shares(operation) for value in operation.outputs}
     return [str(value.name) for value in plan.quantised if value not in derived]
 

@@ -9,11 +9,16 @@ import onnx_ir as ir
 
 from edgeconv.errors import UsageError
 from edgeconv.export.quantize.grid import Grid
+from edgeconv.export.quantize.placement import Placement
 from edgeconv.export.quantize.ranges import range_estimator
 
 __all__ = ["NodeRecord", "QuantisationResult", "QuantisationScheme", "QuantisationSummary", "Recipe", "TensorRecord"]
 
-_ACTIVATIONS = ("asymmetric", "symmetric")
+_ACTIVATIONS = {
+    "asymmetric": Placement.EVERYWHERE,
+    "symmetric": Placement.WEIGHTED_INPUTS,
+    "symmetric-outputs": Placement.CONVOLUTION_OUTPUTS,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +28,7 @@ class QuantisationScheme:
     Args:
         activations: "asymmetric" for CPUs; "symmetric" (zero points 0) for TensorRT, costs 2 to 3 dB. There
             only operators with weights compute on integers, and the first of them do not; see `keep_weighted`.
+            "symmetric-outputs", where convolutions write integers as well, for OpenVINO on ARM.
         ranges: name of the range estimator, see `estimator_names`.
         bias_correction: move each bias so that the mean of every channel stays that of the fp32 network.
         input_grid: the exact grid of graph inputs that have one, by name. An 8-bit image v scaled to v / 255 has
@@ -53,7 +59,12 @@ class QuantisationScheme:
     @property
     def symmetric(self) -> bool:
         """Whether every zero point is 0."""
-        return self.activations == "symmetric"
+        return self.activations != "asymmetric"
+
+    @property
+    def placement(self) -> Placement:
+        """What has a quantiser."""
+        return _ACTIVATIONS[self.activations]
 
 
 @dataclasses.dataclass(frozen=True)
