@@ -3,9 +3,9 @@
 The same trace, onnxsim, quantiser and converters. Constants and BatchNorms are folded and two spellings made plain,
 without which not every runtime has a lowering. Left out are the other rewrites of the graph, the balancing and
 equalising of its tensors, weight rounding and bias correction; ranges are minima and maxima. Converters write one
-operator for one: no ReLU on integers for ONNX Runtime, no convolution by columns or patches for it or LiteRT, and no
-outputs in float. What remains is the least that gives int8 artefacts of every runtime: the baseline that gains and
-costs of the rest are measured against.
+operator for one: no ReLU on integers for ONNX Runtime or OpenVINO, no convolution by columns or patches for ONNX
+Runtime or LiteRT, and no outputs in float. What remains is the least that gives int8 artefacts of every runtime: the
+baseline that gains and costs of the rest are measured against.
 """
 
 from __future__ import annotations
@@ -39,12 +39,15 @@ _CONVERT = "--convert"
 @contextlib.contextmanager
 def plain_exports() -> Iterator[None]:
     """While this lasts, exports are plain ones."""
-    child = (sys.executable, __file__, _CONVERT)
     with (
         mock.patch("edgeconv.export.pipeline.make_graphs", _plain_graphs),
-        mock.patch("edgeconv.export.conversion._CHILD", child),
+        mock.patch("edgeconv.export.conversion.child_command", _child_command),
     ):
         yield
+
+
+def _child_command(_: str, *arguments: str) -> list[str]:
+    return [sys.executable, __file__, _CONVERT, *arguments]
 
 
 def _plain_graphs(
@@ -81,6 +84,7 @@ def _convert(argv: list[str]) -> int:
         mock.patch("edgeconv.export.joined_columns.join_columns"),
         mock.patch("edgeconv.export.float_outputs.free_outputs", return_value=False),
         mock.patch("edgeconv.export.openvino.free_outputs", return_value=False),
+        mock.patch("edgeconv.export.openvino.move_relus"),
     ):
         return conversion.main(argv)
 
