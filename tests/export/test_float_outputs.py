@@ -18,7 +18,7 @@ from edgeconv.export.calibrate import collect_statistics
 from edgeconv.export.conversion import run_job
 from edgeconv.export.float_outputs import free_outputs, quantise_outputs
 from edgeconv.export.golden import quantised_references
-from edgeconv.export.jobs import ASYMMETRIC, ConversionJob, qdq_reference, scheme_of
+from edgeconv.export.jobs import ASYMMETRIC, ROUNDED_OUTPUTS, ConversionJob, qdq_reference, scheme_of
 from edgeconv.export.onnxruntime import read_graph
 from edgeconv.export.quantize import QuantisationScheme, quantize
 from edgeconv.export.reference import run_reference
@@ -249,7 +249,7 @@ def test_a_mark_that_means_nothing_is_refused(classifier: tuple[ir.Model, Sample
         quantise_outputs(model)
 
 
-@pytest.mark.parametrize("scheme", [ASYMMETRIC, "symmetric"])
+@pytest.mark.parametrize("scheme", [ASYMMETRIC, "symmetric", ROUNDED_OUTPUTS])
 @pytest.mark.parametrize("freed", [False, True])
 def test_a_reference_names_its_scheme(scheme: str, freed: bool) -> None:
     assert scheme_of(qdq_reference(scheme, float_outputs=freed)) == scheme

@@ -53,7 +53,7 @@ def make(build_graph: Callable[..., ir.Model]) -> Make:
             lambda inputs: [],
         )
         ports = input_ports(subject.golden, subject.shapes, None, None)
-        schemes = ["asymmetric", "symmetric"]
+        schemes = ["asymmetric", "symmetric", "symmetric-outputs"]
         return make_graphs(
             subject.trace(), subject, ports, schemes, lambda name: contextlib.nullcontext(), choices, improve
         )
@@ -75,18 +75,18 @@ def _bytes(graphs: Graphs) -> dict[str, bytes]:
         Choices(float_nodes=("y/Conv",)),
     ],
 )
-def test_every_choice_serves_both_schemes(make: Make, choices: Choices) -> None:
+def test_every_choice_serves_every_scheme(make: Make, choices: Choices) -> None:
     graphs = make(choices)
     assert graphs.no_int8 == {}
     assert graphs.choices == choices
     for name, result in graphs.int8.items():
-        validate_qdq(result.model, symmetric=name == "symmetric")
+        validate_qdq(result.model, symmetric=name != "asymmetric")
     assert _bytes(make(choices)) == _bytes(graphs)
 
 
 def test_chosen_range_is_the_grid(make: Make) -> None:
     graphs = make(Choices(tensor_ranges={"b": (0.0, 2.0)}))
-    for scheme, steps in (("asymmetric", 255), ("symmetric", 127)):
+    for scheme, steps in (("asymmetric", 255), ("symmetric", 127), ("symmetric-outputs", 127)):
         (record,) = (record for record in graphs.int8[scheme].recipe.tensors if record.name == "b")
         assert record.scale == pytest.approx(2 / steps)
 

@@ -71,7 +71,7 @@ def test_the_way_to_uint8_and_back_changes_nothing(qdq: ir.Model) -> None:
 def test_fixed_quantisers_and_symmetric_ones_stay_valid_in_the_twin(build_graph: Callable[..., ir.Model]) -> None:
     model = build_graph("g (float[1,4] x) => (float[1,4] y, float[1,4] z) { y = Sigmoid(x) z = Tanh(x) }")
     samples = [{"x": np.linspace(-2, 2, 4, dtype=np.float32).reshape(1, 4)}]
-    for activations in ("asymmetric", "symmetric"):
+    for activations in ("asymmetric", "symmetric", "symmetric-outputs"):
         scheme = QuantisationScheme(activations=activations)
         twin = to_uint8(quantize(model, collect_statistics(model, samples), samples, scheme=scheme).model)
         validate_qdq(twin, symmetric=scheme.symmetric)

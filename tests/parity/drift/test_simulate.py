@@ -40,7 +40,7 @@ def weights() -> dict[str, np.ndarray]:
     return {**made, "k": rng.uniform(0.2, 1, size=(1, 8, 16, 16)).astype(np.float32)}
 
 
-@pytest.fixture(params=["asymmetric", "symmetric"])
+@pytest.fixture(params=["asymmetric", "symmetric", "symmetric-outputs"])
 def scheme(request: pytest.FixtureRequest) -> QuantisationScheme:
     return QuantisationScheme(request.param)
 
