@@ -82,8 +82,9 @@ class FileEntry:
 
 @dataclasses.dataclass(frozen=True)
 class Int8Proof:
-    """What the runtime's own optimiser makes of an int8 artefact, on the machine that exported it.
+    """What the runtime's own optimiser makes of an int8 artefact.
 
+    machine: the processor that it holds for, that of the export; "any" where all builds of the runtime do the same.
     mac_share: part of the multiply-accumulates that integer kernels compute, 0 to 1; `float_macs` names the operators
         that compute the others.
     unfused: quantisers that run by themselves, those of the inputs and outputs apart.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-import platform
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -14,7 +13,7 @@ import onnx_ir as ir
 from edgeconv.errors import ExportError, RuntimeUnavailableError, UsageError
 from edgeconv.export.jobs import ConversionJob
 from edgeconv.export.macs import count_macs
-from edgeconv.export.proof.kernels import Kernels
+from edgeconv.export.proof.kernels import ANY_MACHINE, Kernels
 from edgeconv.graph import infer_shapes, load_graph
 from edgeconv.manifest import Artifact, Int8Proof
 
@@ -56,8 +55,9 @@ def with_proof(artifact: Artifact, job: ConversionJob) -> Artifact:
     proof = prove(artifact, job)
     if proof is None:
         return artifact
+    where = "" if proof.machine == ANY_MACHINE else f" on {proof.machine}"
     facts = {
-        "int8 MACs": f"{100 * proof.mac_share:.4g} %",
+        "int8 MACs": f"{100 * proof.mac_share:.4g} %{where}",
         "Q/DQ unfused": str(proof.unfused),
         "in float": _listed([*proof.float_macs, *proof.float_operators]),
         "layout changes": str(proof.layout_changes),
@@ -93,7 +93,7 @@ def prove(artifact: Artifact, job: ConversionJob) -> Int8Proof | None:
     others = [name for name in kernels.floating if name not in counted]
     of_ports = _port_quantisers(graph.graph)
     return Int8Proof(
-        machine=platform.machine(),
+        machine=kernels.machine,
         mac_share=1 - sum(counted[name] for name in in_float) / total if total else 1.0,
         float_macs=in_float,
         unfused=sum(name not in of_ports for name in kernels.quantisers),

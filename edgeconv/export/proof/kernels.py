@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 
-__all__ = ["Kernels"]
+__all__ = ["ANY_MACHINE", "Kernels"]
+
+ANY_MACHINE = "any"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -12,10 +14,12 @@ class Kernels:
     """By the names of the Q/DQ graph's nodes: which are computed by kernels that read integers, and which in float.
 
     `quantisers` are the QuantizeLinear and DequantizeLinear that run by themselves, one name for each kernel;
-    `layout_changes` counts transpositions and the like.
+    `layout_changes` counts transpositions and the like. `machine` is the processor that it holds for, where builds of
+    the runtime for others have other kernels.
     """
 
     integer: frozenset[str]
     floating: tuple[str, ...]
     quantisers: tuple[str, ...]
     layout_changes: int
+    machine: str = ANY_MACHINE

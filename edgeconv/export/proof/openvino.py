@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import re
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ def read_kernels(path: Path, activations: str, graph: ir.Model) -> Kernels:
             integer.update(operators)
         else:
             floating.update(dict.fromkeys(operators))
-    return Kernels(frozenset(integer), tuple(floating), tuple(quantisers), layout)
+    return Kernels(frozenset(integer), tuple(floating), tuple(quantisers), layout, platform.machine())
 
 
 def _info(node: Any, key: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import platform
 from collections.abc import Callable
 from pathlib import Path
 
@@ -86,6 +87,14 @@ def test_the_facts_say_it_in_words(made) -> None:
     assert facts["int8 MACs"] == "51.35 %"
     assert facts["in float"].startswith("c2/Conv")
     assert with_proof(*made("litert")).facts["in float"] == "nothing"
+
+
+def test_openvino_s_share_is_that_of_this_machine(made) -> None:
+    """Its builds for other processors have other kernels."""
+    artifact = with_proof(*made("openvino"))
+    assert artifact.proof.machine == platform.machine()
+    assert artifact.facts["int8 MACs"] == f"100 % on {platform.machine()}"
+    assert with_proof(*made("litert")).proof.machine == "any"
 
 
 def test_a_share_below_what_is_asked_for_is_an_error_that_names_the_operators(made) -> None:
