@@ -7,7 +7,7 @@ PACKAGES := qemu-system-arm ipxe-qemu mmdebstrap e2fsprogs cpio zstd openssh-cli
 
 export ORT_DISABLE_TELEMETRY := 1
 
-.PHONY: demo test test-browser test-devices test-all tools lint peers arm gates boards overhead noise training clean help
+.PHONY: demo test test-browser test-devices test-all tools lint peers arm openvino-arm gates boards overhead noise training clean help
 .DEFAULT_GOAL := help
 
 help:  ## show the targets
@@ -51,6 +51,9 @@ peers: $(STAMP)  ## our figures beside the peers', each peer in an environment o
 
 arm: $(STAMP)  ## int8 latencies in instructions of an emulated Cortex-A76 -> docs/arm.md
 	$(BIN)/python tests/peers/arm.py
+
+openvino-arm: $(STAMP)  ## which convolutions pay on integers in OpenVINO on ARM -> docs/openvino-arm.md
+	$(BIN)/python tests/peers/openvino_arm.py
 
 gates: $(STAMP)  ## the forms of gate maps beside each other -> docs/gates.md; needs a quiet machine
 	$(BIN)/python tests/peers/gates.py

@@ -102,7 +102,7 @@ def main() -> int:
     output = options.output.resolve()
     subjects = [find_subject(name) for name in options.models]
     train_missing(subjects, output, _CORES, print)
-    with tempfile.TemporaryDirectory(prefix="edgeconv-arm-") as temporary, _booted(Path(temporary)):
+    with tempfile.TemporaryDirectory(prefix="edgeconv-arm-") as temporary, booted(_BOARD, Path(temporary)):
         rows = [row for subject in subjects for row in _measure(subject, output, Path(temporary))]
     table = "\n".join("| " + " | ".join(cells) + " |" for cells in _lines(rows))
     print(table)
@@ -119,11 +119,11 @@ def main() -> int:
 
 
 @contextlib.contextmanager
-def _booted(directory: Path) -> Iterator[None]:
-    """The board, apart from those that the user runs; one for all, so that the wheels travel once."""
+def booted(name: str, directory: Path) -> Iterator[None]:
+    """The board `name`, apart from those that the user runs; one for all, so that the wheels travel once."""
     folder = directory / "run"
     folder.mkdir(mode=0o700)
-    board = find_board(_BOARD)
+    board = find_board(name)
     with mock.patch.dict(os.environ, XDG_RUNTIME_DIR=str(folder)):
         start_running(board, board_image(board.system), progress=print, detached=False)
         try:
@@ -149,24 +149,31 @@ def _measure(subject: Subject, output: Path, directory: Path) -> Iterator[_Row]:
 
 def _run(subject: Subject, converter: str, output: Path, directory: Path) -> RunRecord:
     """Export in one of the two ways, and measure on the board."""
-    images = directory / f"{subject.name}.npy"
-    np.save(images, _crops(subject, _CALIBRATION_IMAGES))
-    options = ExportOptions(
-        model=f"{arm_nets.__file__}:{_FACTORIES[subject.name]}",
-        weights=subject.weights(output) or subject.task.checkpoint_path,
-        input_shapes=(f"1x1x{arm_nets.SIZE_PX}x{arm_nets.SIZE_PX}",),
+    options = dataclasses.replace(
+        options_of(subject, output, directory),
         devices=(find_board(_BOARD).profile,),
-        calibration=str(images),
         golden_count=_GOLDEN_IMAGES,
         runtimes=tuple(_RUNTIMES),
         output=directory / converter,
-        name=subject.name,
         with_wheels=True,
     )
     print(f"{subject.name}: {converter}", flush=True)
     with _way(converter):
         (built,) = build_bundle(options).bundles
     return run_benchmark(load_bundle(Path(built.path)), f"emulated:{_BOARD}", settings=RunSettings.counted(_COUNT))
+
+
+def options_of(subject: Subject, output: Path, directory: Path) -> ExportOptions:
+    """How the model's small network is exported, apart from the device; its calibration images go to `directory`."""
+    images = directory / f"{subject.name}.npy"
+    np.save(images, _crops(subject, _CALIBRATION_IMAGES))
+    return ExportOptions(
+        model=f"{arm_nets.__file__}:{_FACTORIES[subject.name]}",
+        weights=subject.weights(output) or subject.task.checkpoint_path,
+        input_shapes=(f"1x1x{arm_nets.SIZE_PX}x{arm_nets.SIZE_PX}",),
+        calibration=str(images),
+        name=subject.name,
+    )
 
 
 def _way(converter: str) -> AbstractContextManager[object]:
