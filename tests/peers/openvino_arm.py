@@ -52,8 +52,8 @@ Made by `make openvino-arm` on {date}: millions of instructions of one inference
 wheel of OpenVINO on emulated processors. *Float* is the graph in which what operators with weights read is rounded
 (`symmetric`), and convolutions write float; *integers* the one in which what they write is rounded as well
 (`symmetric-outputs`). SQNR is that of the Q/DQ graph against PyTorch; those of single convolutions are of random
-weights and noise. A single convolution stands, with its ReLU, behind two of 1x1, of which the first reads the image and
-is in float, and before one: their time is counted too.
+weights and noise. A single convolution stands, with its ReLU, between one of 1x1 that reads the image, in float, and
+one that writes it: their time is counted too.
 
 {tables}
 
@@ -101,7 +101,7 @@ def _single_convolutions(directory: Path) -> Iterator[_Network]:
     for inputs, outputs, kernel in [*kernels, (16, 16, (3, 3)), (64, 64, (3, 3))]:
         net = nn.Sequential(
             nn.Conv2d(1, inputs, 1),
-            nn.Conv2d(inputs, inputs, 1),
+            nn.ReLU(),
             nn.Conv2d(inputs, outputs, kernel, padding=(kernel[0] // 2, kernel[1] // 2)),
             nn.ReLU(),
             nn.Conv2d(outputs, 1, 1),
