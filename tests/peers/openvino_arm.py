@@ -97,7 +97,9 @@ def _single_convolutions(directory: Path) -> Iterator[_Network]:
     samples = np.random.default_rng(0).standard_normal((8, 1, 1, _SIZE_PX, _SIZE_PX), np.float32)
     np.save(directory / "noise.npy", samples)
     torch.manual_seed(0)
-    kernels = [(channels, 16, (3, 1)) for channels in (4, 8, 12, 16, 32)] + [(8, 16, (1, 1)), (16, 16, (1, 1))]
+    kernels = [(channels, 16, (3, 1)) for channels in (4, 8, 12, 16, 32)] + [
+        (size, size, (1, 1)) for size in (16, 32, 64)
+    ]
     for inputs, outputs, kernel in [*kernels, (16, 16, (3, 3)), (64, 64, (3, 3))]:
         net = nn.Sequential(
             nn.Conv2d(1, inputs, 1),
