@@ -57,7 +57,7 @@ one that writes it: their time is counted too.
 
 {tables}
 
-`pays_in_integers` (`edgeconv/export/quantize/placement.py`) decides by the left of these tables; the single ones are
+`pays_in_integers` (`edgeconv/export/quantize/placement.py`) decides by the upper table; the single convolutions are
 rounded here whatever it says, the networks as it says.
 """
 
