@@ -1,4 +1,4 @@
-"""Modules of this package in a process of their own."""
+"""Modules in a process of their own."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ _START = "import sys; sys.path = [p for p in sys.path if p]; import runpy; runpy
 
 
 def child_command(module: str, *arguments: str) -> list[str]:
-    """The argv that runs `module` of this package with `arguments`, by this interpreter."""
+    """The argv that runs `module` as a program with `arguments`, by this interpreter."""
     return [sys.executable, "-c", _START.format(module), *arguments]

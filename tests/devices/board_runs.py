@@ -9,14 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-import edgeconv.devices
 from edgeconv import ExportOptions, build_bundle, load_bundle, run_benchmark
 from edgeconv.benchmarks.agent.feeds import normalise
 from edgeconv.benchmarks.outputs import RunOutputs
 from edgeconv.benchmarks.settings import RunSettings
 from edgeconv.bundles import Bundle
 from edgeconv.devices.emulate.boards import find_board
-from edgeconv.devices.profile import load_profile
+from edgeconv.devices.profile import Target, format_profile, load_profile
 from edgeconv.export.bundle import write_bundle
 from edgeconv.export.onnxruntime import read_graph
 from edgeconv.export.operator_bundle import OperatorBundle
@@ -28,7 +27,6 @@ from tests.devices import small_demo
 TASKS = ("vessels", "deblur")
 PIS = ("pi4", "pi5")
 BOARDS = (*PIS, "android")
-PROFILES = Path(edgeconv.devices.__file__).parent / "profiles"
 _SYMMETRIC = ("symmetric", "symmetric-outputs")  # what OpenVINO gets on a Pi 4 and on a Pi 5
 ONCE = RunSettings.counted(1)  # the outputs are what counts
 
@@ -140,6 +138,5 @@ def _operators(bundle: Bundle) -> OperatorBundle:
 
 def _profile_of(scheme: str) -> str:
     """A Raspberry Pi 5 that wants nothing but the graph that artefacts of a quantisation scheme are lowered from."""
-    head, _, rest = (PROFILES / "raspberry-pi-5.toml").read_text().partition("targets = [")
-    target = f'{{ runtime = "onnxruntime", precision = "int8", quantisation = "{scheme}" }}'
-    return head.replace('"raspberry-pi-5"', f'"{scheme}"') + f"targets = [{target}]\n" + rest.partition("\n]\n")[2]
+    targets = [Target("onnxruntime", "int8", scheme)]
+    return format_profile(dataclasses.replace(load_profile("raspberry-pi-5"), name=scheme, targets=targets))

@@ -1,7 +1,7 @@
 """Which convolutions OpenVINO should compute on integers on ARM: docs/openvino-arm.md.
 
 It boots two emulated Raspberry Pis, one after the other, whose clocks count instructions, so a busy machine changes
-nothing but how long this takes (about 20 minutes). Networks of one convolution, and those of SFConv pairs and
+nothing but how long this takes (half an hour). Networks of one convolution, and those of SFConv pairs and
 CoordGates, are exported in both symmetric schemes; in the one in which convolutions write integers all of the single
 ones do, whatever `pays_in_integers` says of them.
 """
@@ -20,17 +20,18 @@ from pathlib import Path
 from unittest import mock
 
 import arm
+import arm_nets
 import numpy as np
 import torch
 from subjects import find_subject
 from torch import nn
 from trained import train_missing
 
-import edgeconv.devices
 from edgeconv.benchmarks.run import run_benchmark
 from edgeconv.benchmarks.settings import RunSettings
 from edgeconv.bundles import load_bundle
 from edgeconv.devices.emulate.boards import find_board
+from edgeconv.devices.profile import Target, format_profile, load_profile
 from edgeconv.export import conversion
 from edgeconv.export.onnx import to_onnx
 from edgeconv.export.options import ExportOptions
@@ -39,11 +40,9 @@ from edgeconv.files import atomic_write_bytes
 from edgeconv.graph import save_graph
 
 _ROOT = Path(__file__).resolve().parents[2]
-_PROFILES = Path(edgeconv.devices.__file__).parent / "profiles"
 _BOARDS = {"pi5-deterministic": "Cortex-A76", "pi4-deterministic": "Cortex-A72"}
 _SCHEMES = ("symmetric", "symmetric-outputs")
 _NETWORKS = ("vessels", "deblur", "unet-1m")
-_SIZE_PX = 64
 _CONVERT = "--convert"
 _PAGE = """\
 # OpenVINO on ARM
@@ -94,7 +93,7 @@ def main() -> int:
 
 
 def _single_convolutions(directory: Path) -> Iterator[_Network]:
-    samples = np.random.default_rng(0).standard_normal((8, 1, 1, _SIZE_PX, _SIZE_PX), np.float32)
+    samples = np.random.default_rng(0).standard_normal((8, 1, 1, arm_nets.SIZE_PX, arm_nets.SIZE_PX), np.float32)
     np.save(directory / "noise.npy", samples)
     torch.manual_seed(0)
     kernels = [(channels, 16, (3, 1)) for channels in (4, 8, 12, 16, 32)] + [
@@ -110,7 +109,7 @@ def _single_convolutions(directory: Path) -> Iterator[_Network]:
         )
         name = f"{kernel[0]}x{kernel[1]}, {inputs} to {outputs} channels"
         path = directory / f"{kernel[0]}x{kernel[1]}-{inputs}-{outputs}.onnx"
-        save_graph(to_onnx(net.eval(), {"input": torch.zeros(1, 1, _SIZE_PX, _SIZE_PX)}), path)
+        save_graph(to_onnx(net.eval(), {"input": torch.zeros(1, 1, arm_nets.SIZE_PX, arm_nets.SIZE_PX)}), path)
         yield _Network(name, ExportOptions(str(path), calibration=str(directory / "noise.npy")), everywhere=True)
 
 
@@ -132,8 +131,7 @@ def _row(network: _Network, board: str, directory: Path) -> list[str]:
             golden_count=2,
             with_wheels=True,
         )
-        command = mock.patch("edgeconv.export.conversion.child_command", _child_command)
-        with command if network.everywhere else contextlib.nullcontext(), _rule(network.everywhere):
+        with _everywhere() if network.everywhere else contextlib.nullcontext():
             (built,) = build_bundle(options).bundles
         record = run_benchmark(load_bundle(Path(built.path)), f"emulated:{board}", settings=RunSettings.counted(3))
         (result,) = record.results
@@ -146,18 +144,15 @@ def _row(network: _Network, board: str, directory: Path) -> list[str]:
 
 def _profile(device: str, scheme: str) -> str:
     """The board's profile with one target."""
-    head, _, rest = (_PROFILES / f"{device}.toml").read_text().partition("targets = [")
-    target = f'{{ runtime = "openvino", precision = "int8", quantisation = "{scheme}" }}'
-    return head.replace(f'"{device}"', f'"{scheme}"') + f"targets = [{target}]\n" + rest.partition("\n]\n")[2]
+    targets = [Target("openvino", "int8", scheme)]
+    return format_profile(dataclasses.replace(load_profile(device), name=scheme, targets=targets))
 
 
 @contextlib.contextmanager
-def _rule(everywhere: bool) -> Iterator[None]:
-    """While this lasts, every convolution is said to pay if `everywhere`."""
-    if not everywhere:
-        yield
-        return
+def _everywhere() -> Iterator[None]:
+    """While this lasts, every convolution is said to pay, in the processes that convert as well."""
     with (
+        mock.patch("edgeconv.export.conversion.child_command", _child_command),
         mock.patch("edgeconv.export.quantize.placement.pays_in_integers", _is_convolution),
         mock.patch("edgeconv.export.relus_behind_quantisers.pays_in_integers", _is_convolution),
     ):
@@ -174,6 +169,6 @@ def _child_command(_: str, *arguments: str) -> Sequence[str]:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == [_CONVERT]:
-        with _rule(everywhere=True):
+        with _everywhere():
             sys.exit(conversion.main(sys.argv[2:]))
     sys.exit(main())

@@ -20,7 +20,8 @@ def main(material: Path, output: Path) -> None:
         command = [Path(sys.executable).with_name("onnx2tf"), "-i", material / "plain.onnx", "-o", folder, "-n"]
         command += ["-oiqt", "-iqd", "int8", "-oqd", "int8"]
         command += ["-cind", "input", calibration, "[[[[0.0]]]]", "[[[[1.0]]]]"]
-        subprocess.run(command, check=True)
+        if code := subprocess.run(command, check=False).returncode:
+            sys.exit(code)  # it has said why
         (made,) = folder.glob("*_full_integer_quant.tflite")
         shutil.copyfile(made, output)
 

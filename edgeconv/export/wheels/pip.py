@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from edgeconv.child import child_command
 from edgeconv.errors import ExportError
 from edgeconv.export.wheels.platform import WheelPlatform
 
@@ -100,7 +101,7 @@ def _pip(arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
         )
     try:
         return subprocess.run(
-            [sys.executable, "-m", "pip", arguments[0], *_QUIET, *arguments[1:]],
+            child_command("pip", arguments[0], *_QUIET, *arguments[1:]),
             env={**os.environ, "PIP_USER": "0", "PIP_REQUIRE_VIRTUALENV": "0", "LC_ALL": "C.UTF-8"},
             stdin=subprocess.DEVNULL,
             capture_output=True,

@@ -82,6 +82,15 @@ def test_a_wheel_for_another_machine_under_a_false_tag_is_passed_over(publish, p
     assert found(resolve_wheels(board, ["runtime"])) == {"runtime": "1.0"}
 
 
+def test_modules_of_the_users_working_directory_are_not_pip_s(publish, platform, tmp_path, monkeypatch):
+    (tmp_path / "own").mkdir()
+    for name in ("json", "pip"):
+        (tmp_path / "own" / f"{name}.py").write_text("raise RuntimeError('my own script')\n")
+    monkeypatch.chdir(tmp_path / "own")
+    publish("runtime", "1.0", OLD)
+    assert found(resolve_wheels(platform("2.31"), ["runtime"])) == {"runtime": "1.0"}
+
+
 def test_a_registry_out_of_reach_is_told_at_once(platform, index, monkeypatch):
     monkeypatch.delenv("PIP_NO_INDEX")
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
