@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from edgeconv.errors import BundleError
 from edgeconv.files import sha256_file
 from edgeconv.manifest import MANIFEST_NAME, FileEntry, Manifest, read_manifest
+from edgeconv.wording import listed
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -182,7 +183,5 @@ def _matches(path: Path, entry: FileEntry) -> bool:
 
 
 def _refuse(directory: Path, what: str, paths: Iterable[str]) -> None:
-    listed = list(paths)
-    if listed:
-        more = f" and {len(listed) - 5} more" if len(listed) > 5 else ""
-        raise BundleError(f"Bundle {directory}: {', '.join(listed[:5])}{more} {what}.", _AGAIN)
+    if refused := list(paths):
+        raise BundleError(f"Bundle {directory}: {listed(refused, most=5)} {what}.", _AGAIN)

@@ -90,6 +90,7 @@ class Int8Proof:
     unfused: quantisers that run by themselves, those of the inputs and outputs apart.
     float_operators: operators without multiply-accumulates that compute in float.
     layout_changes: transpositions and the like, which compute nothing.
+    macs: multiply-accumulates by the name of the operator, so that a device can tell its own share.
     """
 
     machine: str
@@ -98,6 +99,7 @@ class Int8Proof:
     unfused: int
     float_operators: List[str]
     layout_changes: int
+    macs: Dict[str, int] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,7 +157,11 @@ class AppliedRewrite:
 
 @dataclasses.dataclass(frozen=True)
 class Tolerance:
-    """Bounds of one precision, in dB of SQNR and as a fraction of the task metric; None: not judged."""
+    """Bounds of one precision; None: not judged.
+
+    In dB of SQNR, as a fraction of the task metric, and as the part of an int8 artefact's multiply-accumulates, 0 to 1,
+    that the runtime computes on integers where it is measured.
+    """
 
     precision: str
     export_min_sqnr_db: Optional[float]
@@ -163,6 +169,7 @@ class Tolerance:
     total_min_sqnr_db: Optional[float]
     total_max_loss_to_reference_db: Optional[float]
     max_metric_drop: Optional[float]
+    min_int8_share: Optional[float] = None
 
 
 @dataclasses.dataclass(frozen=True)

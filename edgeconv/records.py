@@ -164,6 +164,8 @@ class Execution:
 
     `operators` counts the executed operators by the provider, delegate or precision that ran them, where the runtime
     tells; `share` is the part of them that ran as asked.
+    `int8_mac_share` is the part of an int8 artefact's multiply-accumulates, 0 to 1, that integer kernels computed on
+    this machine, `float_macs` the operators that computed the others; None where nobody can tell.
     """
 
     requested: str
@@ -172,6 +174,8 @@ class Execution:
     share: Optional[float] = None
     precision: Optional[str] = None  # what the runtime computes floats in
     threads: Optional[int] = None
+    int8_mac_share: Optional[float] = None
+    float_macs: List[str] = dataclasses.field(default_factory=list)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,12 +17,14 @@ from edgeconv.manifest import GATES_FACT, Failure, Manifest
 from edgeconv.parity.verdict import Verdict
 from edgeconv.records import RunRecord
 from edgeconv.tables import plain_table
+from edgeconv.wording import listed
 
 __all__ = ["bundle_table", "run_table", "verdict_table"]
 
 # What fits beside each other in 72 columns; the report has the other percentiles.
 _SPEED = ("Latency p50", "Latency p90", "Latency p99", "Start", "Memory peak", "File")
 _WITH_SPREAD = ("p50",)
+_NAMED = 3  # operators in float; the report has all
 _INVALID = "✗"  # before every number of an invalid result
 
 
@@ -48,6 +50,10 @@ def run_table(record: RunRecord) -> RenderableType:
         parts += [Text(line, "dim") for line in torch]
     if any(s.result.execution or s.result.state for s in series):
         parts.append(_ran(series))
+        in_float = [(s.label, s.result.execution.float_macs) for s in series if s.result.execution]
+        parts += [
+            Text(f"{label} computes in float: {listed(names, _NAMED)}.", "dim") for label, names in in_float if names
+        ]
     for s in series:
         if told := summary_line(s.result.latency_ns):
             parts.append(Text(f"{s.label}: {told}"))
@@ -120,15 +126,16 @@ def _numbers(series: Sequence[Series], columns: Sequence[Column]) -> Table:
 def _ran(series: Sequence[Series]) -> Table:
     """What ran, in how many processes, and the device's state."""
     table = _table()
-    for title in ("ran", "as asked\n%", "rounds", "state"):
+    for title in ("ran", "as asked\n%", "int8 MACs\n%", "rounds", "state"):
         table.add_column(title, justify="left" if title in ("ran", "state") else "right", overflow="fold")
     for s in series:
         ran, state, rounds = s.result.execution, s.result.state, len(s.result.latency_ns.rounds)
-        share = column("Ran as asked").read(s.result).text
+        share, integers = (column(f"Ran {name}").read(s.result).text for name in ("as asked", "int8 MACs"))
         used = ran.used if ran is not None else s.result.provider or "–"
         alarm = "yellow" if state is not None and state.verdict != "clean" else ""
         verdict = Text(state.verdict if state is not None else "–", alarm)
-        table.add_row(Text(s.label), Text(used), share or Text("–", "dim"), str(rounds or "–"), verdict)
+        shares = [text or Text("–", "dim") for text in (share, integers)]
+        table.add_row(Text(s.label), Text(used), *shares, str(rounds or "–"), verdict)
     return table
 
 

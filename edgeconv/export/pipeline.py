@@ -24,7 +24,7 @@ from edgeconv.export.lowering import Lowered, lower
 from edgeconv.export.mixed.report import MixedReport
 from edgeconv.export.mixed.target import QualityTarget, make_target
 from edgeconv.export.options import BuiltBundle, ExportOptions, ExportResult
-from edgeconv.export.proof import check_share, demand_int8
+from edgeconv.export.proof import check_share, demand_int8, with_least_share
 from edgeconv.export.rank_dial import RankDial, with_ranks
 from edgeconv.export.recipe import make_recipe
 from edgeconv.export.subject import Subject, load_subject
@@ -102,6 +102,7 @@ def build_bundle(options: ExportOptions, progress: Progress = lambda stage: None
                 path = paths[profile.name]
                 cases = _cases(golden, graphs, artifacts)
                 manifest = describe_bundle(path.name, profile, subject, ports, graphs, cases, artifacts, failures)
+                manifest = with_least_share(manifest, options.min_int8_share)
                 supply = supplies.get(profile.name, {})
                 recipe = make_recipe(manifest, graphs)
                 manifest = write_bundle(

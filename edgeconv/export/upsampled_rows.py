@@ -8,11 +8,9 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeconv.graph import CHANNELS_FIRST, CHANNELS_LAST, constant_value, only_reader, register_constant, static_shape
+from edgeconv.runtimes.kernels import ROW
 
-__all__ = ["ROW", "split_upsampling"]
-
-ROW = "#row"
-"""Parts the name of a convolution from the number of the row that this part of it computes."""
+__all__ = ["split_upsampling"]
 
 
 def split_upsampling(model: ir.Model) -> int:

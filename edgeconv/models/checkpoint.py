@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from edgeconv.errors import CheckpointError
+from edgeconv.wording import listed
 
 __all__ = ["check_finite", "load_weights", "read_state_dict"]
 
@@ -138,10 +139,7 @@ def _without_wrapper(state: dict[str, Tensor], expected: Iterable[str]) -> dict[
 
 
 def _listing(names: Sequence[str], what: str) -> str:
-    if not names:
-        return ""
-    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-    return f"{len(names)} {what} ({', '.join(names[:_LISTED])}{more})"
+    return f"{len(names)} {what} ({listed(names, _LISTED)})" if names else ""
 
 
 def _shape(tensor: Tensor) -> str:

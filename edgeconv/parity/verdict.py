@@ -112,6 +112,12 @@ def _judge(result: Result, tolerance: Tolerance | None) -> Iterator[Finding]:
             passed,
             f"{words}; allowed {tolerance.max_metric_drop:.2%}.",
         )
+    ran, least = result.execution, tolerance.min_int8_share
+    if ran is not None and ran.int8_mac_share is not None and least is not None:
+        passed = ran.int8_mac_share >= least
+        in_float = f" In float: {', '.join(ran.float_macs)}." if ran.float_macs else ""
+        words = f"{ran.int8_mac_share:.2%} of the multiply-accumulates in int8; needed {least:.2%} or more.{in_float}"
+        yield finding("int8 MACs", ran.int8_mac_share, least, passed, words)
 
 
 _Make = Callable[[str, float | None, float | None, bool, str], Finding]

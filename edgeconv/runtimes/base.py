@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Protocol, Tuple, Type
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Protocol, Tuple, Type
 
 from edgeconv.errors import RuntimeUnavailableError, UsageError
 from edgeconv.records import Execution
+from edgeconv.runtimes.kernels import Kernels
 
 if TYPE_CHECKING:  # devices have numpy without numpy.typing; annotations are never evaluated
     import numpy.typing as npt
@@ -43,6 +44,13 @@ class Session(Protocol):
         """What was asked for and what really runs, operator by operator where the runtime tells.
 
         It may load the model again and run it once, with tracing: not for a process that is still being timed.
+        """
+        ...
+
+    def kernels(self, inputs: List[Array]) -> Optional[Kernels]:
+        """Which operators of an int8 artefact integers are computed with, as its own optimiser left them.
+
+        None where the runtime does not tell. It may run the model as `execution` does.
         """
         ...
 

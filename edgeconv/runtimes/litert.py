@@ -126,6 +126,9 @@ class _Session:
         share = counts[self._asked] / len(operators) if operators else None
         return Execution(self._asked, ", ".join(ran), ran, share)
 
+    def kernels(self, inputs: List[Array]) -> None:
+        """Kernels follow from the types in the file; the interpreter does not know the operators' names."""
+
     def _nodes(self) -> Optional[List[Dict[str, Any]]]:
         listed = getattr(self._interpreter, "_get_ops_details", None)  # private, present since TensorFlow 2.5
         return None if listed is None else list(listed())

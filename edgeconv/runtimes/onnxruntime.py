@@ -5,15 +5,17 @@ from __future__ import annotations
 import collections
 import json
 import os
+import re
 import tempfile
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Tuple, Type
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Type
 
 from edgeconv.errors import RuntimeUnavailableError
 from edgeconv.records import Execution
 from edgeconv.runtimes.base import DEFAULTS, Array, complete_options, not_installed, refused
+from edgeconv.runtimes.kernels import Kernels
 
-__all__ = ["OnnxRuntime", "import_onnxruntime"]
+__all__ = ["OnnxRuntime", "import_onnxruntime", "kernels_of"]
 
 _CPU = "CPUExecutionProvider"
 _PROVIDERS = {
@@ -30,6 +32,13 @@ _OPTIMISATIONS = {
 }
 _SPINNING = {"on": "1", "off": "0"}  # waiting threads turn in a loop: quicker, at the price of power
 _SPINNING_KEY = "session.intra_op.allow_spinning"
+_QUANTISERS = ("QuantizeLinear", "DequantizeLinear")
+_LAYOUT = ("Transpose", "ReorderInput", "ReorderOutput")
+_NO_COMPUTATION = (*_QUANTISERS, *_LAYOUT, "Reshape")
+_INTEGERS = ("int8", "uint8")
+_KERNEL = "_kernel_time"  # ends the name of the event that is a kernel's run; others mark a node's begin and end
+# What optimisers add to the name of the node that a kernel was made of.
+_ADDED = re.compile(r"(_token_\d+|_nchwc|/duplicated|_quant)*$")
 _ERRORS_ONLY = 3  # its warnings would come between the agent's own lines
 
 
@@ -113,6 +122,7 @@ class _Session:
         self.input_names: List[str] = [port.name for port in self._session.get_inputs()]
         self.output_names: List[str] = [port.name for port in self._session.get_outputs()]
         self._run = self._session.run
+        self._traced: Optional[List[Dict[str, Any]]] = None
 
     def run(self, inputs: List[Array]) -> List[Array]:
         """It reads the caller's arrays in place and returns new ones."""
@@ -134,11 +144,7 @@ class _Session:
     def execution(self, inputs: List[Array]) -> Execution:
         """Kernels by the provider that ran them, from the profile of one inference of a second session."""
         asked = _PROVIDERS[self._options["provider"]]
-        with tempfile.TemporaryDirectory() as folder:
-            traced = self._runtime.open(self._path, self._threads, self._options, str(Path(folder) / "trace"))
-            traced.run(self.output_names, dict(zip(self.input_names, inputs)))
-            events = json.loads(Path(traced.end_profiling()).read_text(encoding="utf-8"))
-        ran = collections.Counter(_provider(event) for event in events if event.get("cat") == "Node")
+        ran = collections.Counter(_provider(event) for event in self._events(inputs) if event.get("cat") == "Node")
         ran.pop("", None)  # marks of a node's begin and end
         total = sum(ran.values())
         return Execution(
@@ -148,6 +154,36 @@ class _Session:
             share=ran[asked] / total if total else None,
             threads=self._session.get_session_options().intra_op_num_threads,
         )
+
+    def kernels(self, inputs: List[Array]) -> Kernels:
+        """From the same profile."""
+        return kernels_of(self._events(inputs))
+
+    def _events(self, inputs: List[Array]) -> List[Dict[str, Any]]:
+        if self._traced is None:
+            with tempfile.TemporaryDirectory() as folder:
+                traced = self._runtime.open(self._path, self._threads, self._options, str(Path(folder) / "trace"))
+                traced.run(self.output_names, dict(zip(self.input_names, inputs)))
+                self._traced = json.loads(Path(traced.end_profiling()).read_text(encoding="utf-8"))
+        return self._traced
+
+
+def kernels_of(events: Sequence[Mapping[str, Any]]) -> Kernels:
+    """What a profile tells: the kernels that ran, and the types of what they read."""
+    runs = [event for event in events if event.get("cat") == "Node" and event["name"].endswith(_KERNEL)]
+    kernels = [(_ADDED.sub("", event["name"][: -len(_KERNEL)]), event["args"]) for event in runs]
+    computing = [(name, args) for name, args in kernels if args["op_name"] not in _NO_COMPUTATION]
+    integer = {name for name, args in computing if _reads_integers(args["input_type_shape"])}
+    return Kernels(
+        integer=frozenset(integer),
+        floating=tuple(dict.fromkeys(name for name, _ in computing if name not in integer)),
+        quantisers=tuple(name for name, args in kernels if args["op_name"] in _QUANTISERS),
+        layout_changes=sum(args["op_name"] in _LAYOUT for _, args in kernels),
+    )
+
+
+def _reads_integers(inputs: Sequence[Mapping[str, Any]]) -> bool:
+    return any(kind in _INTEGERS for types in inputs for kind in types)
 
 
 def _provider(event: Mapping[str, Any]) -> str:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import collections
+import platform
+import re
 import sys
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Tuple, Type
+from typing import Any, Dict, List, Mapping, Set, Tuple, Type
 
 from edgeconv.errors import RuntimeUnavailableError
 from edgeconv.records import Execution
 from edgeconv.runtimes.base import DEFAULTS, Array, complete_options, not_installed, refused
+from edgeconv.runtimes.kernels import ROW, Kernels
 
 __all__ = ["OpenVino", "import_openvino"]
 
@@ -19,6 +22,10 @@ _PRECISION = "INFERENCE_PRECISION_HINT"
 _FLOATS = {"f32": "FP32", "f16": "FP16", "bf16": "BF16"}
 _HINTS = {"latency": "LATENCY", "throughput": "THROUGHPUT"}
 _NO_COMPUTATION = ("", "Const", "Input", "Output", "Reshape")
+_LAYOUT = ("Reorder", "Transpose")
+_QUANTISER = re.compile(r"(Quantize|Dequantize)Linear(_\d+)?$")  # it adds numbers to copies
+_BIAS = "/WithoutBiases"  # what it adds to the name of a convolution with a bias
+_INTEGER = ("i8", "u8")
 _PROPERTIES = {
     "precision hint": _PRECISION,
     "performance hint": "PERFORMANCE_HINT",
@@ -151,9 +158,33 @@ class _Session:
             threads=int(self._compiled.get_property("INFERENCE_NUM_THREADS")),
         )
 
+    def kernels(self, inputs: List[Array]) -> Kernels:
+        """The kernel of each node of the compiled model's own graph, and the operators that it was fused from."""
+        integer: Set[str] = set()
+        floating: Dict[str, None] = {}
+        quantisers: List[str] = []
+        layout = 0
+        for node in self._nodes():
+            layer, kernel = _kind(node)
+            if layer in _LAYOUT:
+                layout += _kind(node.input_value(0).get_node())[0] != "Const"
+                continue
+            names = [_operator(name) for name in _told(node, "originalLayersNames").split(",")]
+            operators = [name for name in names if not _QUANTISER.search(name)]
+            if not operators:
+                quantisers.append(names[0])
+            elif kernel.lower().endswith(_INTEGER):
+                integer.update(operators)
+            else:
+                floating.update(dict.fromkeys(operators))
+        return Kernels(frozenset(integer), tuple(floating), tuple(quantisers), layout, platform.machine())
+
     def _kinds(self) -> List[Tuple[str, str]]:
+        return [_kind(node) for node in self._nodes()]
+
+    def _nodes(self) -> List[Any]:
         nodes = self._compiled.get_runtime_model().get_ordered_ops()
-        return [kind for kind in map(_kind, nodes) if kind[0] not in _NO_COMPUTATION]
+        return [node for node in nodes if _kind(node)[0] not in _NO_COMPUTATION]
 
 
 def _kind(node: Any) -> Tuple[str, str]:
@@ -162,9 +193,17 @@ def _kind(node: Any) -> Tuple[str, str]:
     The kernel's name ends in the precision that it computes in; `runtimePrecision` is that of the narrowest tensor, so
     it says f16 of an f32 kernel that reads f16 weights.
     """
+    return _told(node, "layerType"), _told(node, "primitiveType")
+
+
+def _told(node: Any, key: str) -> str:
     info = node.get_rt_info()
-    layer, kernel = (info[key].astype(str) if key in info else "" for key in ("layerType", "primitiveType"))
-    return layer, kernel
+    return str(info[key].astype(str)) if key in info else ""
+
+
+def _operator(layer: str) -> str:
+    """The ONNX node behind a name of OpenVINO's."""
+    return (layer[: -len(_BIAS)] if layer.endswith(_BIAS) else layer).split(ROW)[0]
 
 
 def _text(value: Any) -> str:

@@ -47,6 +47,12 @@ has no dot product; x86 computes that of the Cortex-A76.
 
 {whole}
 
+## What is computed in int8
+
+The part of the multiply-accumulates that integer kernels compute, as each runtime tells on the processor itself.
+
+{shares}
+
 ## Operators fed alike
 
 Every int8 operator of both models (inputs of 64x64) is fed with the integers that the reference computes, and its
@@ -63,10 +69,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="edgeconv-boards-") as temporary, _booted(Path(temporary) / "run"):
         small = {task: _measure(SmallDemo(task, Path(temporary) / f"small-{task}")) for task in TASKS}
         vessels = _measure(WholeDemo("vessels", Path(temporary) / "whole-vessels"))  # twenty minutes; the other as long
+    whole = {"vessels": vessels, "deblur, 64x64": small["deblur"]}
     text = _HEAD.format(
         date=datetime.date.today().isoformat(),
         cpu=read_host().cpu_model or "this machine",
-        whole="\n".join(_whole_rows({"vessels": vessels, "deblur, 64x64": small["deblur"]})),
+        whole="\n".join(_whole_rows(whole)),
+        shares="\n".join(_share_rows(whole)),
         operators="\n".join(_operator_rows(small)),
     )
     atomic_write_bytes(document, text.encode())
@@ -106,6 +114,16 @@ def _whole_rows(runs: dict[str, dict[str, BoardRun]]) -> Iterator[str]:
                 for one, other in _PAIRS
             ]
             yield _row([task, *key, " or ".join(dict.fromkeys(expected)), *shown, *apart])
+
+
+def _share_rows(runs: dict[str, dict[str, BoardRun]]) -> Iterator[str]:
+    yield _row(["model", "runtime", *_COLUMNS.values()])
+    yield _row(["---"] * 2 + ["---:"] * len(_COLUMNS))
+    for task, by_board in runs.items():
+        for runtime in dict.fromkeys(result.runtime for result in by_board["pi5"].record.results):
+            ran = [_result(by_board[board], (runtime, "int8")).execution for board in _COLUMNS]
+            shares = [one.int8_mac_share if one is not None else None for one in ran]
+            yield _row([task, runtime, *("" if share is None else f"{100 * share:.1f} %" for share in shares)])
 
 
 def _operator_rows(runs: dict[str, dict[str, BoardRun]]) -> Iterator[str]:

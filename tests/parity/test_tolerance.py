@@ -31,6 +31,11 @@ def test_a_bundles_own_classes_come_before_the_defaults_and_overrides_before_bot
     assert (changed.total_min_sqnr_db, changed.max_metric_drop) == (35.0, 0.1)
 
 
+def test_a_share_of_int8_is_asked_for_by_nobody_until_a_user_does():
+    assert all(t.min_int8_share is None for t in default_tolerances())
+    assert by_precision(override_tolerances((), ["int8.min_int8_share=0.9"]))["int8"].min_int8_share == 0.9
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeconv.manifest import PRECISIONS, Tolerance
-from edgeconv.parity.tolerance import default_tolerances
+from edgeconv.parity.tolerance import default_tolerances, override_tolerances
 from edgeconv.parity.verdict import check_parity
-from edgeconv.records import Drift, DriftPart, Host, Latency, Memory, Result, RunRecord, TaskMetric
+from edgeconv.records import Drift, DriftPart, Execution, Host, Latency, Memory, Result, RunRecord, TaskMetric
 from edgeconv.schema import to_json
 
 IDENTICAL = DriftPart(0.0, 0.0, None, 1.0)
@@ -154,6 +154,23 @@ def test_a_bundles_own_tolerance_takes_the_place_of_the_default():
     assert set(bounds(verdict)) == {"total SQNR dB"}
     assert not verdict.passed
     assert check_parity(record(result("fp32", total=100.0, runtime=100.0)), [strict]).passed
+
+
+def test_less_int8_than_asked_for_fails_and_names_the_operators():
+    asked = override_tolerances((), ["int8.min_int8_share=0.9"])
+    ran = Execution("CPU f32", "CPU f32", int8_mac_share=0.6, float_macs=["encoder.0/Conv", "head/Conv"])
+    told = dataclasses.replace(result(), execution=ran)
+    words = "litert int8: 60.00% of the multiply-accumulates in int8; needed 90.00% or more."
+    assert check_parity(record(told), asked).failures == [f"{words} In float: encoder.0/Conv, head/Conv."]
+    assert check_parity(record(told)).passed
+    enough = dataclasses.replace(ran, int8_mac_share=0.9)
+    assert bounds(check_parity(record(dataclasses.replace(told, execution=enough)), asked))["int8 MACs"]
+
+
+@pytest.mark.parametrize("ran", [None, Execution("XNNPACK", "unknown")])
+def test_a_share_that_nobody_can_tell_is_not_judged(ran):
+    asked = override_tolerances((), ["int8.min_int8_share=0.9"])
+    assert "int8 MACs" not in bounds(check_parity(record(dataclasses.replace(result(), execution=ran)), asked))
 
 
 @given(st.floats(0, 200), st.floats(0, 200), st.floats(0, 200))

@@ -52,7 +52,8 @@ wheel of OpenVINO on emulated processors. *Float* is the graph in which what ope
 (`symmetric`), and convolutions write float; *integers* the one in which what they write is rounded as well
 (`symmetric-outputs`). SQNR is that of the Q/DQ graph against PyTorch; those of single convolutions are of random
 weights and noise. A single convolution stands, with its ReLU, between one of 1x1 that reads the image, in float, and
-one that writes it: their time is counted too.
+one that writes it: their time is counted too. *int8 MACs* is the part of the multiply-accumulates that OpenVINO
+computes on integers, as it says on that processor.
 
 {tables}
 
@@ -84,7 +85,8 @@ def main() -> int:
             networks = [*_single_convolutions(directory), *_whole_networks(output, directory)]
             with arm.booted(board, directory):
                 rows = [_row(network, board, directory) for network in networks]
-        head = [[core, "float", "integers", "÷", "SQNR dB, float", "integers"], ["---"] + ["---:"] * 5]
+        columns = ["float", "integers", "÷", "SQNR dB, float", "integers", "int8 MACs, float", "integers"]
+        head = [[core, *columns], ["---"] + ["---:"] * len(columns)]
         tables.append("\n".join("| " + " | ".join(cells) + " |" for cells in [*head, *rows]))
         print(tables[-1])
     page = _PAGE.format(date=datetime.date.today().isoformat(), tables="\n\n".join(tables))
@@ -119,7 +121,7 @@ def _whole_networks(output: Path, directory: Path) -> Iterator[_Network]:
 
 
 def _row(network: _Network, board: str, directory: Path) -> list[str]:
-    times, qualities = [], []
+    times, qualities, shares = [], [], []
     for scheme in _SCHEMES:
         profile = directory / f"{scheme}.toml"
         profile.write_text(_profile(find_board(board).profile, scheme))
@@ -138,8 +140,10 @@ def _row(network: _Network, board: str, directory: Path) -> list[str]:
         times.append(float(np.median(result.latency_ns.samples)) / 1e6)
         drift = result.drift.reference if result.drift is not None else None
         qualities.append("" if drift is None or drift.sqnr_db is None else f"{drift.sqnr_db:.1f}")
-    print(network.name, times, qualities, flush=True)
-    return [network.name, *(f"{ms:.2f}" for ms in times), f"{times[1] / times[0]:.2f}", *qualities]
+        ran = result.execution
+        shares.append("" if ran is None or ran.int8_mac_share is None else f"{100 * ran.int8_mac_share:.1f} %")
+    print(network.name, times, qualities, shares, flush=True)
+    return [network.name, *(f"{ms:.2f}" for ms in times), f"{times[1] / times[0]:.2f}", *qualities, *shares]
 
 
 def _profile(device: str, scheme: str) -> str:

@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from edgeconv.errors import RuntimeUnavailableError, UsageError
@@ -181,6 +182,28 @@ def _convolution_precisions(evidence):
 def test_openvino_int8_convolutions_run_in_int8(tiny):
     evidence = get_runtime("openvino").load(tiny.directory / "model.int8.xml", 1).evidence()
     assert _convolution_precisions(evidence) == {"I8"}
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
+def test_kernels_are_told_by_the_names_of_the_graph_s_operators(name, tiny):
+    nodes = onnx.load(tiny.directory / FILES["onnxruntime"]).graph.node
+    convolutions = {node.name for node in nodes if node.op_type == "Conv"}
+    session, inputs = loaded(name, tiny, FILES[name].replace("fp32", "int8"))
+    assert session.kernels(inputs).integer >= convolutions
+    session, inputs = loaded(name, tiny)
+    kernels = session.kernels(inputs)
+    assert (kernels.integer, kernels.quantisers) == (frozenset(), ())
+    assert set(kernels.floating) >= convolutions
+
+
+def test_without_optimisation_onnxruntime_computes_nothing_on_integers(tiny):
+    session, inputs = loaded("onnxruntime", tiny, "model.int8.onnx", optimisation="none")
+    assert session.kernels(inputs).integer == frozenset()
+
+
+def test_litert_does_not_know_the_operators_names(tiny):
+    session, inputs = loaded("litert", tiny, "model.int8.tflite")
+    assert session.kernels(inputs) is None
 
 
 @pytest.mark.parametrize("name", FILES)

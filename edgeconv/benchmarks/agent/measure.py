@@ -9,7 +9,7 @@ import dataclasses
 import time
 from array import array
 from pathlib import Path
-from typing import Any, Dict, Mapping, Optional, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from edgeconv.benchmarks.agent.cooldown import CoolDown, cool_down
 from edgeconv.benchmarks.agent.host import int8_instructions, read_host
@@ -26,10 +26,11 @@ from edgeconv.benchmarks.agent.state.rules import invalidates
 from edgeconv.benchmarks.agent.tools import TOOLS
 from edgeconv.benchmarks.agent.usage import Usage, read_usage
 from edgeconv.errors import RuntimeUnavailableError, UsageError
-from edgeconv.manifest import Artifact, Manifest, read_manifest
+from edgeconv.manifest import Artifact, Int8Proof, Manifest, read_manifest
 from edgeconv.records import Execution, Result
 from edgeconv.runtimes import get_runtime
-from edgeconv.runtimes.base import DEFAULTS, Array, Runtime
+from edgeconv.runtimes.base import DEFAULTS, Array, Runtime, Session
+from edgeconv.runtimes.kernels import ANY_MACHINE
 
 __all__ = ["measure", "open_artifact"]
 
@@ -137,7 +138,7 @@ def _measure(
         usage = read_usage() - began
     state = sampler.finish(usage, len(samples.timed))
     progress("check", samples.timed)
-    execution = session.execution(inputs)
+    execution = _with_int8_share(session.execution(inputs), artifact.proof, session, inputs)
     outputs = replay.outputs() if with_outputs else {}
     evidence = {"version": version, **session.evidence(), "int8 instructions": _int8()}
     evidence.update(describe(samples.timed, protocol))
@@ -206,6 +207,22 @@ def _timed(function: Any, *arguments: Any) -> Tuple[Any, int]:
 
 def _int8() -> str:
     return int8_instructions(read_host().cpu_flags)
+
+
+def _with_int8_share(
+    execution: Execution, proof: Optional[Int8Proof], session: Session, inputs: List[Array]
+) -> Execution:
+    """With what was computed on integers here: by the kernels that run, else by the types in the file."""
+    if proof is None or not proof.macs:
+        return execution
+    kernels = session.kernels(inputs)
+    if kernels is not None:
+        share, in_float = kernels.divide(proof.macs)
+    elif proof.machine == ANY_MACHINE:
+        share, in_float = proof.mac_share, proof.float_macs
+    else:
+        return execution
+    return dataclasses.replace(execution, int8_mac_share=share, float_macs=in_float)
 
 
 def _not_as_asked(execution: Execution, threads: int, usage: Usage) -> Optional[str]:

@@ -122,6 +122,14 @@ def _share(result: Result) -> Cell:
     return Cell(f"{100 * execution.share:.0f}", f"asked for {execution.requested}, ran {execution.used}")
 
 
+def _integers(result: Result) -> Cell:
+    execution = result.execution
+    if execution is None or execution.int8_mac_share is None:
+        return Cell("", "no int8 artefact, or nobody can tell")
+    in_float = f"in float: {', '.join(execution.float_macs)}" if execution.float_macs else ""
+    return Cell(f"{100 * execution.int8_mac_share:.4g}", in_float)
+
+
 def _state(result: Result) -> Cell:
     if result.state is None:
         return Cell("", "the device's state was not recorded")
@@ -150,5 +158,6 @@ COLUMNS = [
     _task("runtime", "", lambda torch, value: metric(value)),
     _task("change", "%", _change),
     Column("Ran", "as asked", "%", _share, measured=False),
+    Column("Ran", "int8 MACs", "%", _integers, measured=False),
     Column("Ran", "state", "", _state, measured=False),
 ]

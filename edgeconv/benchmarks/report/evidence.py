@@ -80,6 +80,9 @@ def _execution(result: Result) -> Iterator[Fact]:
     yield Fact("ran", ran.used + ("" if ran.share is None else f", {ran.share:.1%} of the operators as asked"))
     if ran.operators:
         yield Fact("operators", ", ".join(f"{count} {name}" for name, count in ran.operators.items()))
+    if ran.int8_mac_share is not None:
+        in_float = f", in float: {', '.join(ran.float_macs)}" if ran.float_macs else ""
+        yield Fact("int8 MACs here", f"{100 * ran.int8_mac_share:.4g} %{in_float}")
     if ran.precision is not None:
         yield Fact("computes floats in", ran.precision)
     yield Fact("threads", str(result.threads if ran.threads is None else ran.threads))

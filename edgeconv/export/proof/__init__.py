@@ -13,11 +13,13 @@ import onnx_ir as ir
 from edgeconv.errors import ExportError, RuntimeUnavailableError, UsageError
 from edgeconv.export.jobs import ConversionJob
 from edgeconv.export.macs import count_macs
-from edgeconv.export.proof.kernels import ANY_MACHINE, Kernels
 from edgeconv.graph import infer_shapes, load_graph
-from edgeconv.manifest import Artifact, Int8Proof
+from edgeconv.manifest import Artifact, Int8Proof, Manifest
+from edgeconv.parity.tolerance import override_tolerances
+from edgeconv.runtimes.kernels import ANY_MACHINE, Kernels
+from edgeconv.wording import listed
 
-__all__ = ["check_share", "demand_int8", "prove", "with_proof"]
+__all__ = ["check_share", "demand_int8", "prove", "with_least_share", "with_proof"]
 
 _INT8 = "int8"
 _NAMED = 3  # operators among the facts; the proof has all
@@ -59,23 +61,14 @@ def with_proof(artifact: Artifact, job: ConversionJob) -> Artifact:
     facts = {
         "int8 MACs": f"{100 * proof.mac_share:.4g} %{where}",
         "Q/DQ unfused": str(proof.unfused),
-        "in float": _listed([*proof.float_macs, *proof.float_operators]),
+        "in float": listed([*proof.float_macs, *proof.float_operators], _NAMED) or "nothing",
         "layout changes": str(proof.layout_changes),
     }
     return dataclasses.replace(artifact, proof=proof, facts={**artifact.facts, **facts})
 
 
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more if names else "nothing"
-
-
 def prove(artifact: Artifact, job: ConversionJob) -> Int8Proof | None:
-    """What the runtime makes of an int8 artefact; None for others, and where the runtime is not installed.
-
-    An operator of the Q/DQ graph with multiply-accumulates counts as int8 where a kernel that reads integers is seen to
-    compute it, so one that cannot be found does not.
-    """
+    """What the runtime makes of an int8 artefact; None for others, and where the runtime is not installed."""
     module = _READERS.get(job.runtime)
     if job.precision != _INT8 or module is None:
         return None
@@ -88,17 +81,17 @@ def prove(artifact: Artifact, job: ConversionJob) -> Int8Proof | None:
     except RuntimeUnavailableError:
         return None
     counted = {str(node.name): macs for node in graph.graph if (macs := count_macs(node))}
-    in_float = [name for name in counted if name not in kernels.integer]
-    total = sum(counted.values())
+    mac_share, in_float = kernels.divide(counted)
     others = [name for name in kernels.floating if name not in counted]
     of_ports = _port_quantisers(graph.graph)
     return Int8Proof(
         machine=kernels.machine,
-        mac_share=1 - sum(counted[name] for name in in_float) / total if total else 1.0,
+        mac_share=mac_share,
         float_macs=in_float,
         unfused=sum(name not in of_ports for name in kernels.quantisers),
         float_operators=others,
         layout_changes=kernels.layout_changes,
+        macs=counted,
     )
 
 
@@ -123,6 +116,14 @@ def demand_int8(artifacts: Sequence[Artifact], least: float) -> None:
             f"{least:.1%} are asked for. In float: {nodes}.",
             "See why with `edgeconv drift BUNDLE --layers`, or ask for less with --min-int8-share.",
         )
+
+
+def with_least_share(manifest: Manifest, least: float) -> Manifest:
+    """The manifest with `least` among its tolerances, so that it is asked for on the device as well."""
+    if not least:
+        return manifest
+    tolerances = override_tolerances(manifest.tolerances, [f"{_INT8}.min_int8_share={least}"])
+    return dataclasses.replace(manifest, tolerances=tolerances)
 
 
 def _port_quantisers(graph: ir.Graph) -> set[str]:

@@ -7,8 +7,8 @@ from typing import Any
 
 import onnx_ir as ir
 
-from edgeconv.export.proof.kernels import Kernels
 from edgeconv.export.quantize.units import Unit, operator_units
+from edgeconv.runtimes.kernels import Kernels
 
 __all__ = ["read_kernels"]
 

@@ -15,6 +15,7 @@ from edgeconv.export.wheels.closure import needed_at_import
 from edgeconv.export.wheels.elf import LibraryNeeds
 from edgeconv.export.wheels.pip import Candidate, download_wheels, resolve_versions
 from edgeconv.export.wheels.platform import WheelPlatform
+from edgeconv.wording import listed
 
 __all__ = ["Wheel", "resolve_wheels"]
 
@@ -113,8 +114,7 @@ def _found(candidates: Sequence[Candidate], cache: WheelCache) -> list[Wheel]:
 
 
 def _nothing_fits(platform: WheelPlatform, asked: Sequence[str], refused: Sequence[str]) -> ExportError:
-    more = f" and {len(refused) - _SHOWN} more" if len(refused) > _SHOWN else ""
-    reasons = f": {'; '.join(refused[:_SHOWN])}{more}" if refused else ""
+    reasons = f": {listed(refused, _SHOWN, '; ')}" if refused else ""
     return ExportError(
         f"No wheels of {', '.join(asked)} fit {platform}{reasons}.",
         "Export for other runtimes only (--runtime), correct the profile, or update the device's system.",

@@ -210,6 +210,7 @@ def test_everything_that_a_record_holds_is_shown(make_board_record: Callable[...
         "threads 4, xnnpack off won",
         "asked forXNNPACK",
         "XNNPACK, 96.8% of the operators as asked",
+        "88.1 %, in float: encoder.0.conv1.vertical/Conv, gate.0/Mul, gate.1/Mul, gate.2/Mul, gate.3/Mul",
         "benchmark_model: mean 16.70 ms",
         "openvino fp16 could not be made: operator <Foo> at encoder.1 is unknown",
         "Raspberry Pi 5 Model B Rev 1.0",

@@ -55,7 +55,9 @@ def test_run_table_tells_what_ran_the_state_a_tool_without_samples_and_what_is_m
     make_board_record: Callable[..., RunRecord],
 ) -> None:
     text = _printed(run_table(make_board_record()))
-    assert re.search(r"onnxruntime int8 +XNNPACK +97 +2 +clean", text)
+    assert re.search(r"onnxruntime int8 +XNNPACK +97 +88\.1 +2 +clean", text)
+    in_float = "onnxruntime int8 computes in float: encoder.0.conv1.vertical/Conv, gate.0/Mul, gate.1/Mul and 2 more."
+    assert in_float in " ".join(text.split())
     assert "throttled" in text
     assert "litert fp16: benchmark_model: mean 16.70 ms, standard deviation 0.41 ms" in " ".join(text.split())
     assert "✗ openvino fp16 could not be made: operator <Foo> at encoder.1 is unknown" in " ".join(text.split())

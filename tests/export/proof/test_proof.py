@@ -15,10 +15,10 @@ from edgeconv.errors import ExportError, UsageError
 from edgeconv.export.calibrate import collect_statistics
 from edgeconv.export.conversion import run_job
 from edgeconv.export.jobs import ConversionJob
-from edgeconv.export.proof import check_share, demand_int8, prove, with_proof
+from edgeconv.export.proof import check_share, demand_int8, prove, with_least_share, with_proof
 from edgeconv.export.quantize import QuantisationScheme, quantize
 from edgeconv.graph import save_graph
-from edgeconv.manifest import Artifact, Int8Proof
+from edgeconv.manifest import Artifact, Int8Proof, read_manifest
 
 RUNTIMES = ("litert", "onnxruntime", "openvino")
 GRAPH = """g (float[1,8,16,16] x, float[8,8,3,3] w1, float[8,8,3,3] w2, float[1,8,16,16] k, float[16,8,1,1] w3)
@@ -72,6 +72,7 @@ def test_an_operator_left_in_float_is_named_with_its_share_and_its_quantisers(ma
     proof = proof_of(made(runtime, float_nodes=("c2/Conv",)))
     assert proof.float_macs == ["c2/Conv"]
     assert proof.mac_share == pytest.approx(1 - MACS["c2/Conv"] / sum(MACS.values()))
+    assert proof.macs == MACS
     if runtime != "openvino":  # there they are fused into the kernels beside them
         assert proof.unfused >= 1
 
@@ -103,6 +104,14 @@ def test_a_share_below_what_is_asked_for_is_an_error_that_names_the_operators(ma
     demand_int8([dataclasses.replace(artifact, proof=None), dataclasses.replace(artifact, precision="fp32")], 1.0)
     with pytest.raises(ExportError, match=r"litert int8 computes 51\.4% .* 90\.0% are asked for. In float: c2/Conv\."):
         demand_int8([artifact], 0.9)
+
+
+def test_what_was_asked_of_the_export_is_asked_of_the_device(tiny_bundle: Path) -> None:
+    manifest = read_manifest(tiny_bundle)
+    assert with_least_share(manifest, 0.0) is manifest
+    asked = {t.precision: t for t in with_least_share(manifest, 0.9).tolerances}
+    assert asked["int8"].min_int8_share == 0.9
+    assert asked["fp32"].min_int8_share is None
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.5, float("nan")])
