@@ -126,11 +126,11 @@ def _numbers(series: Sequence[Series], columns: Sequence[Column]) -> Table:
 def _ran(series: Sequence[Series]) -> Table:
     """What ran, in how many processes, and the device's state."""
     table = _table()
-    for title in ("ran", "as asked\n%", "int8 MACs\n%", "rounds", "state"):
+    for title in ("ran", "as asked\n%", "int8\nMACs %", "rounds", "state"):
         table.add_column(title, justify="left" if title in ("ran", "state") else "right", overflow="fold")
     for s in series:
         ran, state, rounds = s.result.execution, s.result.state, len(s.result.latency_ns.rounds)
-        share, integers = (column(f"Ran {name}").read(s.result).text for name in ("as asked", "int8 MACs"))
+        share, integers = (column(f"Ran {name}").read(s.result).text for name in ("as asked", "int8"))
         used = ran.used if ran is not None else s.result.provider or "–"
         alarm = "yellow" if state is not None and state.verdict != "clean" else ""
         verdict = Text(state.verdict if state is not None else "–", alarm)

@@ -158,6 +158,6 @@ COLUMNS = [
     _task("runtime", "", lambda torch, value: metric(value)),
     _task("change", "%", _change),
     Column("Ran", "as asked", "%", _share, measured=False),
-    Column("Ran", "int8 MACs", "%", _integers, measured=False),
+    Column("Ran", "int8", "%", _integers, measured=False),
     Column("Ran", "state", "", _state, measured=False),
 ]

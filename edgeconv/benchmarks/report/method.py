@@ -62,7 +62,7 @@ def method_notes(record: RunRecord) -> list[Note]:
         ran = Note(
             "Ran",
             "as asked: part of the executed operators that ran on the provider, delegate and precision that were asked "
-            "for. int8 MACs: part of an int8 artefact's multiply-accumulates that integer kernels computed. state: of "
+            "for. int8: part of an int8 artefact's multiply-accumulates that integer kernels computed. state: of "
             "the device before, during and after; clean: nothing throttled it and others left it alone.",
         )
         notes.insert(-1, ran)
