@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy.typing as npt
 
 from edgeconv.errors import ExportError
+from edgeconv.export.byte_operands import store_operands_as_bytes
 from edgeconv.export.constant_expressions import expression_constants, spell_out_quantisers
 from edgeconv.export.float_outputs import free_outputs
 from edgeconv.export.jobs import ROUNDED_OUTPUTS, ConversionJob, ConvertedFile
@@ -42,6 +43,7 @@ def convert(job: ConversionJob) -> ConvertedFile:
     freed = job.float_outputs and free_outputs(graph)
     if job.scheme == ROUNDED_OUTPUTS:
         move_relus(graph)
+    store_operands_as_bytes(graph)
     spell_out_quantisers(graph)
     stored = _open_constants(graph)
     with tempfile.TemporaryDirectory(prefix="edgeconv-openvino-") as temporary:

@@ -16,6 +16,7 @@ from edgeconv.export.quantize.grid import Grid
 from edgeconv.export.quantize.groups import GridAssignment
 from edgeconv.export.quantize.operation import Operation
 from edgeconv.export.quantize.operators import Output, weight_axis
+from edgeconv.export.quantize.placement import FLOAT_REASON
 from edgeconv.export.quantize.plan import Plan
 from edgeconv.export.quantize.weights import bias_scale, quantise_bias, quantise_weights
 from edgeconv.graph import constant_value, describe
@@ -45,6 +46,7 @@ def insert_quantisers(
     raised: dict[str, tuple[int, ...]] = {}
     for operation in plan.operations:
         if not operation.is_int8:
+            operation.node.metadata_props[FLOAT_REASON] = operation.reason
             continue
         if operation.rule.weighted and constant_value(operation.node.inputs[1]) is not None:
             raised[str(operation.node.name)] = _quantise_parameters(writer, operation, assignment, with_bias)

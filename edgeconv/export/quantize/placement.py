@@ -18,11 +18,15 @@ from edgeconv.export.quantize.operation import Operation
 from edgeconv.export.quantize.operators import Output
 from edgeconv.graph import static_shape
 
-__all__ = ["Placement", "keep_weighted", "pays_in_integers"]
+__all__ = ["FLOAT_REASON", "FUSED_IN_FLOAT", "Placement", "keep_weighted", "pays_in_integers"]
+
+FLOAT_REASON = "edgeconv.float"
+"""Under this name a node of a Q/DQ graph says why it computes in float."""
+
+FUSED_IN_FLOAT = "has no weights: it is fused into a neighbour, in float"
 
 _READS_INPUT = "reads an input of the graph, which stays in float"
 _FEWEST_CHANNELS = 16
-_POINTWISE = "has no weights: it is fused into a neighbour, in float"
 
 
 class Placement(enum.Enum):
@@ -88,7 +92,7 @@ def _decide(operation: Operation, image: set[ir.Value], quantised: dict[ir.Value
         reason = "" if image.isdisjoint(operation.inputs) else _READS_INPUT
     else:
         needed = _moves(operation) and any(value in quantised for value in operation.outputs)
-        reason = "" if needed else _POINTWISE
+        reason = "" if needed else FUSED_IN_FLOAT
     return dataclasses.replace(operation, reason=reason)
 
 
