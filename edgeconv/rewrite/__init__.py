@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from edgeconv.rewrite._pass import Equivalence, Rewrite, RewriteReport, RewriteResult, run_rewrites
 from edgeconv.rewrite.balance_bottlenecks import BalanceBottlenecks
+from edgeconv.rewrite.bound_masks import BoundMasks
 from edgeconv.rewrite.clip_from_min_max import ClipFromMinMax
 from edgeconv.rewrite.compress_gates import CompressGates
 from edgeconv.rewrite.equalise_bottlenecks import EqualiseBottlenecks
@@ -20,6 +21,7 @@ from edgeconv.rewrite.transposed_conv_to_depth_to_space import TransposedConvToD
 
 __all__ = [
     "BalanceBottlenecks",
+    "BoundMasks",
     "ClipFromMinMax",
     "CompressGates",
     "EqualiseBottlenecks",
@@ -51,6 +53,7 @@ def default_rewrites() -> tuple[Rewrite, ...]:
         SplitSequences(),
         ClipFromMinMax(),
         MultiplyByReciprocal(),
+        BoundMasks(),
         FoldBatchNorm(),
         NormaliseGates(),
         PruneGateChannels(),

@@ -214,3 +214,32 @@ def test_only_tensors_with_a_range_of_their_own_are_observed(build_graph: Build)
         w=_W,
     )
     assert observed_tensors(model) == ["x", "r"]
+
+
+@pytest.mark.parametrize(("value", "float_"), [(-100.0, True), (-1e4, True), (-3.0, False)])
+def test_a_softmax_of_masked_scores_stays_in_float_with_what_leads_there(
+    build_graph: Build, value: float, float_: bool
+) -> None:
+    mask = np.array([[0, value], [0, 0]], np.float32)
+    model = build_graph(
+        "g (float[1,2,2] x, float[2,2] m, int64[2] s) => (float[1,2,2] y) {"
+        " q = MatMul(x, x) a = Add(q, m) f = Reshape(a, s) p = Softmax(f) u = Reshape(p, t) y = MatMul(u, x) }".replace(
+            "int64[2] s)", "int64[2] s, int64[3] t)"
+        ),
+        m=mask,
+        s=np.array([2, 2], np.int64),
+        t=np.array([1, 2, 2], np.int64),
+    )
+    plan = _plan(model)
+    assert [not plan[f"{name}/{kind}"].is_int8 for name, kind in (("a", "Add"), ("p", "Softmax"))] == [float_] * 2
+    assert plan["y/MatMul"].is_int8
+
+
+def test_a_constant_output_has_no_quantiser(build_graph: Build) -> None:
+    model = build_graph(
+        "g (float[1,2,4,4] x, float[2,2,1,1] w, float[3] anchors) => (float[1,2,4,4] y, float[3] anchors)"
+        " { y = Conv(x, w) }",
+        w=_W,
+        anchors=np.ones(3, np.float32),
+    )
+    assert {value.name for value in plan_operations(model.graph).quantised} == {"x", "y"}

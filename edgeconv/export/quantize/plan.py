@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator
 
 import onnx_ir as ir
 
+from edgeconv.attention import mask_operands
 from edgeconv.export.quantize.float_regions import keep_float_regions
 from edgeconv.export.quantize.operation import Operation
 from edgeconv.export.quantize.operators import OPERATORS, Output, float_reason, is_fused_activation
@@ -16,6 +17,7 @@ from edgeconv.graph import computed_constants, constant_value
 __all__ = ["Plan", "observed_tensors", "plan_operations"]
 
 _ASKED = "asked for"
+_MASK = -20.0  # what is added to scores and is below takes values out of a Softmax: exp(-20) is 2e-9
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +43,9 @@ def plan_operations(
        factorisation that divides by what it computed is float as a whole.  So do operators on constants alone, which
        a runtime computes when it loads; but a Resize of a constant is int8, for LiteRT runs it with every inference.
     4. The operators named in `kept_float` stay in float, with the activation that is fused with them.
-    5. Quantised are the data inputs and the outputs of int8 operations, and the graph's float inputs and outputs.
+    5. A Softmax of masked scores stays in float, and by 3. so does what leads there.
+    6. Quantised are the data inputs and the outputs of int8 operations, and the graph's float inputs and outputs that
+       are no constants.
     """
     operations = keep_float_regions(list(_operations(graph, kept_float)), graph)
     if placement is not Placement.EVERYWHERE:
@@ -51,7 +55,8 @@ def plan_operations(
     for operation in operations:
         if operation.is_int8:
             quantised.update(dict.fromkeys((*operation.inputs, *operation.outputs)))
-    quantised.update((value, None) for value in graph.outputs if _is_float(value))
+    answers = [value for value in graph.outputs if _is_float(value) and constant_value(value) is None]
+    quantised.update(dict.fromkeys(answers))
     return Plan(tuple(operations), tuple(quantised), computed_constants(graph).intersection(quantised))
 
 
@@ -73,7 +78,7 @@ def _operations(graph: ir.Graph, kept_float: Collection[str]) -> Iterator[Operat
     for node in graph:
         if node in fused:
             continue
-        reason = float_reason(node) or _without_activation(node, constant)
+        reason = float_reason(node) or _without_activation(node, constant) or _masked(node)
         activation = None if reason or not OPERATORS[node.op_type].fuses else _sole_activation(node)
         if activation is not None:
             fused.add(activation)
@@ -86,6 +91,11 @@ def _without_activation(node: ir.Node, constant: Collection[ir.Value]) -> str:
         return ""
     activations = (value for value in Operation(node, None, "").inputs if value not in constant)
     return "computes on constants only" if next(activations, None) is None else ""
+
+
+def _masked(node: ir.Node) -> str:
+    masks = (float(array.min()) for _, _, array in mask_operands(node) if array.size)
+    return "reads masked scores: 8 bits would keep the mask alone" if min(masks, default=0.0) < _MASK else ""
 
 
 def _sole_activation(node: ir.Node) -> ir.Node | None:
