@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import math
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -107,5 +108,13 @@ def _read(file: IO[bytes], count: int, source: str) -> bytes:
 def _refusing(source: str) -> Iterator[None]:
     try:
         yield
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError) as error:
+    except (
+        ValueError,
+        OSError,
+        EOFError,
+        zipfile.BadZipFile,
+        zlib.error,
+        zipfile.LargeZipFile,
+        NotImplementedError,
+    ) as error:
         raise DataError(f"{source} is no NumPy file that can be read: {error}.") from error

@@ -65,7 +65,7 @@ Nothing is sent anywhere. {preparation}
 
     {python} agent.pyz list
     {python} agent.pyz run --runtime {first.runtime} --precision {first.precision} \\
-        --threads 1 --json result.json --outputs outputs.npz
+        --threads 1 --json ../result.json --outputs ../outputs.npz
 
 From the host, with drift and verdict: `edgeconv bench BUNDLE --on TARGET`, then `edgeconv check RUN.json`.
 {f"{chr(10)}## Not in this bundle{chr(10)}{chr(10)}{failed}{chr(10)}" if failed else ""}"""

@@ -118,8 +118,10 @@ def _port(
     for what, values in (("--mean", mean), ("--std", std)):
         if values is not None and len(values) not in (1, channels):
             raise UsageError(f"{what} has {len(values)} values, input {name} has {channels} channels.")
-    if std is not None and not all(value > 0 for value in std):
-        raise UsageError(f"--std must be positive, found {std}.")
+    if not all(math.isfinite(value) for value in mean or ()):
+        raise UsageError(f"--mean must be finite, found {mean}.")
+    if not all(0 < value < math.inf for value in std or ()):
+        raise UsageError(f"--std must be positive and finite, found {std}.")
     normalisation = None
     if image or mean is not None or std is not None:
         spread = [1] if len(shape) < 2 else [channels]

@@ -78,6 +78,8 @@ def _with_gates(choices: Choices, options: ExportOptions) -> Choices:
     form = choices.gates if options.gates is None else options.gates
     rank = choices.gate_rank if options.gate_rank is None else options.gate_rank
     check_gate_form(form, rank)
+    if options.gate_rank is not None and form != "expression":
+        raise UsageError("--gate-rank is how many terms an expression has.", "Add --gates expression.")
     return dataclasses.replace(choices, gates=form, gate_rank=rank)
 
 

@@ -195,7 +195,9 @@ def _name_ports(graph: ir.Model, inputs: Sequence[str]) -> None:
             node.outputs[0].type, node.outputs[0].shape = value.type, value.shape
             graph.graph.append(node)
             outputs[index] = node.outputs[0]
-    ports = [*inputs, *(["output"] if len(outputs) == 1 else [f"output_{index}" for index in range(len(outputs))])]
+    taken = set(inputs)
+    names = ["output"] if len(outputs) == 1 else [f"output_{index}" for index in range(len(outputs))]
+    ports = [*inputs, *(unique_name(name, taken) for name in names)]
     for weight in list(graph.graph.initializers.values()):
         if weight.name in ports:
             weight.name = f"/{weight.name}"

@@ -13,7 +13,7 @@ from edgeconv.devices.profile import DeviceProfile, Target, load_profile
 from edgeconv.errors import ExportError, UsageError
 from edgeconv.export.bundle import Supply, write_bundle
 from edgeconv.export.conversion import CONVERTERS
-from edgeconv.export.data import Array, input_ports
+from edgeconv.export.data import TARGET_KEY, Array, input_ports
 from edgeconv.export.decide import improvement, settles_ranges, start_choices
 from edgeconv.export.describe import describe_bundle
 from edgeconv.export.gate_prices import GatePrices, with_gate_prices
@@ -63,6 +63,11 @@ def build_bundle(options: ExportOptions, progress: Progress = lambda stage: None
         for path in paths.values():
             refuse_existing(path, options.force)
         ports = input_ports(subject.golden, subject.shapes, options.mean, options.std)
+        if (options.metric or options.max_drop) and any(port.name == TARGET_KEY for port in ports):
+            raise UsageError(
+                f"The model has an input named {TARGET_KEY}, and what a metric is taken against is called so in data.",
+                "Rename the parameter of forward, or leave out --metric and --max-drop.",
+            )
         improve = with_ranks(dial, subject, ports, improvement(options, subject, ports, progress))
         if target is not None:
             target.check(subject.golden, subject.calibration is not None)
@@ -92,7 +97,8 @@ def build_bundle(options: ExportOptions, progress: Progress = lambda stage: None
                 no_int8=graphs.no_int8,
                 progress=lambda job: progress(f"converted to {job.runtime} {job.precision}"),
             )
-            demand_int8([o.artifact for o in lowered.values() if isinstance(o, Lowered)], options.min_int8_share)
+            outcomes = [o.artifact if isinstance(o, Lowered) else o for o in lowered.values()]
+            demand_int8(outcomes, options.min_int8_share)
         with stage("bundle"):
             gates = GatePrices(graphs.fp32.graph, graphs.choices.gate_rank)
             for profile in profiles:

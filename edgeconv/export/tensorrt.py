@@ -31,12 +31,14 @@ from edgeconv.graph import constant_value, describe, load_graph, save_graph, uni
 from edgeconv.runtimes import get_runtime
 
 if TYPE_CHECKING:
-    from onnx import ModelProto
+    from onnx import ModelProto, NodeProto
 
 __all__ = ["check_explicit_quantisation", "convert", "lower_quantisers"]
 
 OPSET = 17
 _FP16_MAX = float(np.finfo(np.float16).max)
+_HIDDEN = "edgeconv.hidden"
+_PAD_AXES, _SPLIT_SIZES = 4, 2  # inputs
 _DEFECT = "This is a defect of the lowering; please report it."
 
 
@@ -157,12 +159,33 @@ def _initializer(graph: ir.Graph, name: str, array: Array) -> ir.Value:
 
 
 def _older(proto: ModelProto) -> ModelProto:
+    """In opset 17; what its converter has no step for is hidden from it, and means the same there."""
+    hidden = [node for node in proto.graph.node if _is_older(node)]
+    proto.opset_import.add(domain=_HIDDEN, version=1)
+    for node in hidden:
+        node.domain = _HIDDEN
     try:
         older: ModelProto = onnx.version_converter.convert_version(proto, OPSET)
-        return older
     except (RuntimeError, onnx.version_converter.ConvertError) as error:
         reason = str(error).strip().splitlines()[-1]
         raise ExportError(f"The graph has no form in opset {OPSET}, which TensorRT 8.5 reads: {reason}") from error
+    for node in older.graph.node:
+        if node.domain == _HIDDEN:
+            node.domain = ""
+        elif node.op_type.startswith("Reduce"):  # the converter leaves what opset 18 added
+            kept = [attribute for attribute in node.attribute if attribute.name != "noop_with_empty_axes"]
+            del node.attribute[:]
+            node.attribute.extend(kept)
+    domains = [opset for opset in older.opset_import if opset.domain != _HIDDEN]
+    del older.opset_import[:]
+    older.opset_import.extend(domains)
+    return older
+
+
+def _is_older(node: NodeProto) -> bool:
+    """Whether a Pad or a Split has nothing that opset 18 added to it: axes, and a number of parts instead of sizes."""
+    sizes = sum(bool(name) for name in node.input)
+    return (node.op_type == "Pad" and sizes < _PAD_AXES) or (node.op_type == "Split" and sizes == _SPLIT_SIZES)
 
 
 def _halved(proto: ModelProto) -> ModelProto:

@@ -162,7 +162,9 @@ def test_floats_are_left_as_they_are_without_mean_and_std() -> None:
     assert port.normalisation is None
 
 
-@pytest.mark.parametrize(("mean", "std"), [((1.0, 2.0), None), (None, (0.0,)), (None, (1.0, 1.0))])
+@pytest.mark.parametrize(
+    ("mean", "std"), [((1.0, 2.0), None), (None, (0.0,)), (None, (1.0, 1.0)), (None, (np.inf,)), ((np.nan,), None)]
+)
 def test_means_that_do_not_fit_are_refused(mean: tuple[float, ...] | None, std: tuple[float, ...] | None) -> None:
     with pytest.raises(UsageError):
         input_ports([{"image": np.zeros((1, 3, 8, 10), np.uint8)}], COLOUR, mean, std)

@@ -472,3 +472,21 @@ def test_file_that_is_no_model_is_refused(tmp_path: Path, content: bytes | None)
         path.write_bytes(content)
     with pytest.raises(EdgeconvError, match=r"model\.onnx"):
         load_onnx(path)
+
+
+class _One(torch.nn.Module):
+    def forward(self, output: torch.Tensor) -> torch.Tensor:
+        return output * 2
+
+
+class _Several(torch.nn.Module):
+    def forward(self, output_0: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return output_0 * 2, output_0 + 1
+
+
+@pytest.mark.parametrize(("net", "name"), [(_One(), "output"), (_Several(), "output_0")])
+def test_an_input_may_be_called_as_outputs_are(net: torch.nn.Module, name: str) -> None:
+    graph = to_onnx(net, {name: torch.ones(1, 2)})
+    names = [str(value.name) for value in [*graph.graph.inputs, *graph.graph.outputs]]
+    assert names[0] == name
+    assert len(set(names)) == len(names)

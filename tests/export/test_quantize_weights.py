@@ -66,3 +66,11 @@ def test_parameters_that_are_not_finite_are_refused(what: str) -> None:
     (weights if what == "weights" else bias).flat[1] = np.nan
     with pytest.raises(ExportError, match=f"{what} of node 'c'"):
         quantise_weights(weights, 0, bias, **_SCALES)
+
+
+def test_a_channel_of_zeros_whose_result_stays_in_float_has_a_scale() -> None:
+    weights = np.array([[1.0, -2.0], [0.0, 0.0]], np.float32)
+    for array in (weights, np.zeros_like(weights)):
+        quantised = quantise_weights(array, 0, np.zeros(2, np.float32), **{**_SCALES, "output_scale": 0.0})
+        assert (quantised.scale > 0).all()
+        np.testing.assert_array_equal(quantised.values[1], 0)

@@ -156,3 +156,27 @@ def test_axes_of_a_reduction_become_an_attribute_as_old_parsers_read_them(build_
 def test_the_file_passes_the_onnx_checker(symmetric: ir.Model, tmp_path: Path) -> None:
     artifact, _ = _convert(symmetric, "int8", tmp_path)
     onnx.checker.check_model(onnx.load(tmp_path / artifact.path), full_check=True)
+
+
+@pytest.mark.parametrize(
+    ("body", "shape"),
+    [
+        ("y = ReduceMean<keepdims=1, noop_with_empty_axes=0>(x)", "1,1,1,1"),
+        ("y = ReduceL2<keepdims=1, noop_with_empty_axes=0>(x, axes)", "1,3,1,1"),
+        ("y = Pad(x, pads)", "1,3,6,6"),
+        ("y, z = Split<axis=1>(x, sizes)", "1,1,4,4"),
+    ],
+)
+def test_what_the_converter_of_opsets_cannot_do_is_done(
+    build_graph: Build, tmp_path: Path, body: str, shape: str
+) -> None:
+    model = build_graph(
+        f"g (float[1,3,4,4] x, int64[2] axes, int64[8] pads, int64[2] sizes) => (float[{shape}] y) {{ {body} }}",
+        axes=np.array([2, 3], np.int64),
+        pads=np.array([0, 0, 1, 1, 0, 0, 1, 1], np.int64),
+        sizes=np.array([1, 2], np.int64),
+    )
+    _, lowered = _convert(model, "fp32", tmp_path)
+    assert dict(lowered.graph.opset_imports) == {"": 17}
+    sample = {"x": _RNG.normal(0, 1, (1, 3, 4, 4)).astype(np.float32)}
+    np.testing.assert_allclose(run_reference(lowered, sample)["y"], run_reference(model, sample)["y"], rtol=1e-6)

@@ -41,7 +41,7 @@ def make_inputs(case: Mapping[str, Array], ports: Sequence[Port], specs: Sequenc
         array = np.transpose(array, _TO_ARTEFACT[spec.layout]) if spec.layout in _TO_ARTEFACT else array
         array = array if spec.scale is None else quantise(array, spec)
         _check(array, spec.shape, f"Input {spec.name}")
-        arrays.append(np.ascontiguousarray(array))
+        arrays.append(np.asarray(array, order="C"))  # ascontiguousarray would give a scalar an axis
     return arrays
 
 
@@ -56,7 +56,7 @@ def read_outputs(outputs: Sequence[Array], ports: Sequence[Port], specs: Sequenc
         array = array if spec.scale is None else dequantise(array, spec)
         array = np.transpose(array, _TO_PORT[spec.layout]) if spec.layout in _TO_PORT else array
         _check(array, by_name[spec.port].shape, f"Output {spec.name} as port {spec.port}")
-        arrays[spec.port] = np.ascontiguousarray(array, np.float32)
+        arrays[spec.port] = np.asarray(array, np.float32, order="C")
     return arrays
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 
@@ -14,7 +14,7 @@ from edgeconv.errors import ExportError, RuntimeUnavailableError, UsageError
 from edgeconv.export.jobs import ConversionJob
 from edgeconv.export.macs import count_macs
 from edgeconv.graph import infer_shapes, load_graph
-from edgeconv.manifest import Artifact, Int8Proof, Manifest
+from edgeconv.manifest import Artifact, Failure, Int8Proof, Manifest
 from edgeconv.parity.tolerance import override_tolerances
 from edgeconv.runtimes.kernels import ANY_MACHINE, Kernels
 from edgeconv.wording import listed
@@ -29,8 +29,8 @@ _QUANTISERS = ("QuantizeLinear", "DequantizeLinear")
 class Reader(Protocol):
     """What each runtime's module here has under the name `read_kernels`."""
 
-    def __call__(self, path: Path, activations: str, graph: ir.Model) -> Kernels:
-        """What the runtime makes of the artefact `path`.
+    def __call__(self, path: Path, activations: str, graph: ir.Model) -> Kernels | None:
+        """What the runtime makes of the artefact `path`; None where it does not tell.
 
         Args:
             path: the artefact's file.
@@ -68,7 +68,7 @@ def with_proof(artifact: Artifact, job: ConversionJob) -> Artifact:
 
 
 def prove(artifact: Artifact, job: ConversionJob) -> Int8Proof | None:
-    """What the runtime makes of an int8 artefact; None for others, and where the runtime is not installed."""
+    """What the runtime makes of an int8 artefact; None for others, and where it is missing or mute."""
     module = _READERS.get(job.runtime)
     if job.precision != _INT8 or module is None:
         return None
@@ -79,6 +79,8 @@ def prove(artifact: Artifact, job: ConversionJob) -> Int8Proof | None:
     try:
         kernels = read(Path(job.directory) / artifact.path, job.activations, graph)
     except RuntimeUnavailableError:
+        return None
+    if kernels is None:
         return None
     counted = {str(node.name): macs for node in graph.graph if (macs := count_macs(node))}
     mac_share, in_float = kernels.divide(counted)
@@ -101,13 +103,19 @@ def check_share(least: float) -> None:
         raise UsageError(f"A share of {least:g} means nothing.", "--min-int8-share is a fraction of 1, like 0.9.")
 
 
-def demand_int8(artifacts: Sequence[Artifact], least: float) -> None:
+def demand_int8(made: Iterable[Artifact | Failure], least: float) -> None:
     """Refuse int8 artefacts that compute less than `least` (0 to 1) of their multiply-accumulates on integers.
 
     Raises:
-        ExportError: one does; it names the operators. An artefact without a proof is not judged.
+        ExportError: one does, and the operators are named; or one could not be made, which is no int8 at all. An
+            artefact without a proof is not judged.
     """
-    for artifact in artifacts:
+    for artifact in made:
+        if isinstance(artifact, Failure):
+            if least and artifact.precision == _INT8:
+                name = f"{artifact.runtime} {artifact.precision}"
+                raise ExportError(f"{name} could not be made, {least:.1%} in int8 are asked for: {artifact.reason}")
+            continue
         if artifact.precision != _INT8 or artifact.proof is None or artifact.proof.mac_share >= least:
             continue
         nodes = ", ".join(artifact.proof.float_macs)

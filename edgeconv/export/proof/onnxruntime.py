@@ -18,7 +18,7 @@ __all__ = ["read_kernels"]
 _SIGNED_KEY = "session.qdqisint8allowed"  # the default of ARM builds; on x86 int8 activations are left unfused
 
 
-def read_kernels(path: Path, activations: str, graph: ir.Model) -> Kernels:
+def read_kernels(path: Path, activations: str, graph: ir.Model) -> Kernels | None:
     """See `Reader`; signed activations are for ARM, so they are fused as builds for ARM fuse them."""
     ort, runtime = import_onnxruntime(), OnnxRuntime()
     options = ort.SessionOptions()

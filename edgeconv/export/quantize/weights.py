@@ -65,6 +65,7 @@ def quantise_weights(
         largest_bias = np.abs(bias.astype(np.float64)).reshape(-1, len(ideal)).max(axis=0)
         needed = np.maximum(needed, largest_bias / (input_scale * BIAS_LIMIT * _BIAS_HEADROOM))
     scale = np.maximum(ideal, needed).astype(np.float32)
+    scale[scale == 0] = scale.max() or 1.0  # a channel of zeros without a bias: any scale will do
     shape = [1] * weights.ndim
     shape[axis] = -1
     values = np.clip(np.rint(weights / scale.reshape(shape)), -_LARGEST, _LARGEST).astype(np.int8)

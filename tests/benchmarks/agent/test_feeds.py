@@ -112,3 +112,10 @@ def test_an_output_of_another_dtype_than_the_manifests_is_refused():
     spec = TensorSpec("y", "y", [1, 2], "as-is", "float32")
     with pytest.raises(BundleError, match="Output y is float64, the manifest says float32"):
         read_outputs([np.zeros((1, 2))], [Port("y", [1, 2], "float32", "as-is")], [spec])
+
+
+def test_a_scalar_stays_one():
+    port, spec = Port("s", [], "float32", "as-is"), TensorSpec("s", "s", [], "as-is", "float32")
+    (array,) = make_inputs({"s": np.array(2.5, np.float32)}, [port], [spec])
+    assert array.shape == ()
+    assert read_outputs([np.array(2.5, np.float32)], [port], [spec])["s"].shape == ()

@@ -18,7 +18,7 @@ from edgeconv.export.jobs import ConversionJob
 from edgeconv.export.proof import check_share, demand_int8, prove, with_least_share, with_proof
 from edgeconv.export.quantize import QuantisationScheme, quantize
 from edgeconv.graph import save_graph
-from edgeconv.manifest import Artifact, Int8Proof, read_manifest
+from edgeconv.manifest import Artifact, Failure, Int8Proof, read_manifest
 
 RUNTIMES = ("litert", "onnxruntime", "openvino")
 GRAPH = """g (float[1,8,16,16] x, float[8,8,3,3] w1, float[8,8,3,3] w2, float[1,8,16,16] k, float[16,8,1,1] w3)
@@ -102,6 +102,11 @@ def test_a_share_below_what_is_asked_for_is_an_error_that_names_the_operators(ma
     artifact = with_proof(*made("litert", float_nodes=("c2/Conv",)))
     demand_int8([artifact], 0.5)
     demand_int8([dataclasses.replace(artifact, proof=None), dataclasses.replace(artifact, precision="fp32")], 1.0)
+    lost = Failure("openvino", "int8", "it is said why")
+    demand_int8([artifact, lost], 0.0)
+    demand_int8([artifact, Failure("openvino", "fp16", "it is said why")], 0.5)
+    with pytest.raises(ExportError, match=r"openvino int8 could not be made, 50\.0% in int8 .*it is said why"):
+        demand_int8([artifact, lost], 0.5)
     with pytest.raises(ExportError, match=r"litert int8 computes 51\.4% .* 90\.0% are asked for. In float: c2/Conv\."):
         demand_int8([artifact], 0.9)
 
