@@ -8,13 +8,14 @@ import os
 import stat
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from edgeconv.errors import BundleError
-from edgeconv.files import sha256_file
+from edgeconv.errors import BundleError, UsageError
+from edgeconv.files import check_writable, sha256_file
 from edgeconv.manifest import MANIFEST_NAME, FileEntry, Manifest, read_manifest
 from edgeconv.wording import listed
 
@@ -33,6 +34,7 @@ __all__ = [
     "bundle_entries",
     "load_bundle",
     "open_bundle",
+    "output_beside",
     "safe_path",
 ]
 
@@ -70,7 +72,7 @@ class Bundle:
         try:
             with np.load(self.golden, allow_pickle=False) as archive:
                 return dict(archive)
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise BundleError(f"{self.golden} cannot be used: {error}.", "Export the bundle again.") from error
 
     @property
@@ -78,6 +80,21 @@ class Bundle:
         """The wheels or the Python that it brings for its device, by path in the bundle."""
         brought = (f"{WHEELS_PATH}/", PACK_PATH)
         return {e.path: self.directory / e.path for e in self.manifest.files if e.path.startswith(brought)}
+
+
+def output_beside(bundle: Path, asked: Path | None, prefix: str) -> Path:
+    """Where to write what was found about a bundle: `asked`, else PREFIX-BUNDLE.json beside it.
+
+    Raises:
+        UsageError: it cannot be written, or is inside the bundle, which has no files but those of its manifest.
+    """
+    whole = bundle.resolve()
+    named = bundle if bundle.name not in ("", "..") else whole
+    path = asked or named.parent / f"{prefix}-{named.name.removesuffix('.zip')}.json"
+    if whole in path.resolve().parents:
+        raise UsageError(f"{path} is inside the bundle, whose files are those of its manifest.", "Name another place.")
+    check_writable(path)
+    return path
 
 
 def bundle_entries(manifest: Manifest) -> list[FileEntry]:
@@ -151,7 +168,7 @@ def _unpack(path: Path, directory: Path) -> None:
                 if stat.S_ISLNK(info.external_attr >> 16):
                     raise BundleError(f"{path}: {info.filename!r} is a link, a bundle has only plain files.", _AGAIN)
             archive.extractall(directory)
-    except (zipfile.BadZipFile, OSError, RuntimeError) as error:
+    except (zipfile.BadZipFile, OSError, RuntimeError, EOFError, zlib.error) as error:
         raise BundleError(f"{path} is no bundle: {error}.", "Name a bundle's directory or its .zip.") from error
     for entry in bundle_entries(read_manifest(directory)):
         squeezed = safe_path(directory, entry.path + XZ)
@@ -179,7 +196,10 @@ def _files(directory: Path) -> Iterator[str]:
 
 
 def _matches(path: Path, entry: FileEntry) -> bool:
-    return path.stat().st_size == entry.bytes and sha256_file(path) == entry.sha256
+    try:
+        return path.stat().st_size == entry.bytes and sha256_file(path) == entry.sha256
+    except OSError as error:
+        raise BundleError(f"{path} in the bundle cannot be read: {error.strerror}.", _AGAIN) from error
 
 
 def _refuse(directory: Path, what: str, paths: Iterable[str]) -> None:

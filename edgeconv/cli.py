@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import sys
 from collections.abc import Sequence
 
 from cyclopts import App, CycloptsError
@@ -30,6 +32,7 @@ __all__ = ["EXIT_USAGE", "app", "run"]
 
 EXIT_USAGE = 2  # bad input; nothing was written
 _EXIT_INTERRUPTED = 130
+_EXIT_PIPE = 141
 
 _EPILOGUE = """\
 Examples: `edgeconv quickstart` | `edgeconv export vessels --device raspberry-pi-5` |
@@ -69,6 +72,9 @@ app.register_install_completion_command(name="--install-completion")
 def run(arguments: Sequence[str]) -> int:
     """Run the command line and return its exit code: 0 good, 1 a check failed, 2 bad input."""
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before any library of ours can load onnxruntime
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a mark that a terminal lacks is no reason to stop
     errors = Console(stderr=True)
     try:
         result = app(arguments, exit_on_error=False, print_error=True, error_console=errors)
@@ -76,6 +82,12 @@ def run(arguments: Sequence[str]) -> int:
         errors.print(f"[bold red]edgeconv:[/] {_escape(str(error))}", highlight=False, soft_wrap=True)
         return EXIT_USAGE
     except CycloptsError:
+        return EXIT_USAGE
+    except BrokenPipeError:  # whoever read has gone, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _EXIT_PIPE
+    except OSError as error:  # a full disk, a folder that is not ours
+        errors.print(f"[bold red]edgeconv:[/] {_escape(str(error))}", highlight=False, soft_wrap=True)
         return EXIT_USAGE
     except KeyboardInterrupt:
         errors.print("edgeconv: interrupted; nothing half-written was left.")

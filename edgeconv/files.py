@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import shutil
@@ -17,6 +18,7 @@ __all__ = [
     "atomic_directory",
     "atomic_write_bytes",
     "cache_directory",
+    "check_writable",
     "refuse_existing",
     "sha256_bytes",
     "sha256_file",
@@ -29,20 +31,24 @@ _CHUNK_BYTES = 1 << 20
 
 
 def atomic_write_bytes(path: Path, data: bytes) -> None:
-    """Write `data` to a temporary name beside `path`, then move it into place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
+    """Write `data` to a temporary name beside `path`, then move it into place.
+
+    Raises:
+        UsageError: it cannot be written there.
+    """
+    with _told(path), _temporary_beside(path) as (handle, temporary):
         with os.fdopen(handle, "wb") as stream:
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-        raise
+
+
+def check_writable(path: Path) -> None:
+    """Raise `UsageError` where a file `path` could not be written; for before the work whose result it is to hold."""
+    with _told(path), _temporary_beside(path) as (handle, _):
+        os.close(handle)
 
 
 @contextlib.contextmanager
@@ -71,6 +77,28 @@ def atomic_directory(path: Path, force: bool = False) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
+
+
+@contextlib.contextmanager
+def _temporary_beside(path: Path) -> Iterator[tuple[int, str]]:
+    """An open file of another name in the folder of `path`, gone at the end if it has that name still."""
+    if path.is_dir() or not path.name:
+        raise IsADirectoryError(errno.EISDIR, "it is a folder")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        yield handle, temporary
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+
+
+@contextlib.contextmanager
+def _told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror or error}.", "Name another file.") from error
 
 
 def cache_directory(name: str) -> Path:

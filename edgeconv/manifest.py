@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Dict, List, Optional
 
 from edgeconv.errors import BundleError
-from edgeconv.schema import SchemaError, from_dict, refuse_newer
+from edgeconv.schema import from_dict, refuse_newer
 
 __all__ = [
     "GATES_FACT",
@@ -232,5 +232,5 @@ def read_manifest(directory: Path) -> Manifest:
         document = json.loads(text)
         refuse_newer(document, SCHEMA_VERSION, str(path), BundleError)
         return from_dict(Manifest, document)
-    except (json.JSONDecodeError, RecursionError, SchemaError) as error:
+    except (ValueError, RecursionError) as error:  # SchemaError and JSONDecodeError are ValueErrors
         raise BundleError(f"{path} is damaged or foreign: {error}.", "Export the bundle again.") from error

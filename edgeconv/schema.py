@@ -101,7 +101,10 @@ def _scalar(hint: Any, value: Any, path: str) -> Any:
     if hint is Any:
         return value
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise SchemaError(f"{path}: expected float, found an integer beyond it") from None
     if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
         raise SchemaError(f"{path}: expected {hint.__name__}, found {_kind(value)}")
     return value

@@ -5,7 +5,14 @@ from pathlib import Path
 import pytest
 
 from edgeconv.errors import UsageError
-from edgeconv.files import atomic_directory, atomic_write_bytes, cache_directory, sha256_bytes, sha256_file
+from edgeconv.files import (
+    atomic_directory,
+    atomic_write_bytes,
+    cache_directory,
+    check_writable,
+    sha256_bytes,
+    sha256_file,
+)
 
 
 def test_atomic_write_replaces_the_file_and_leaves_no_other(tmp_path: Path) -> None:
@@ -64,3 +71,21 @@ def test_the_cache_is_where_the_system_says_and_its_absence_is_told(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     with pytest.raises(UsageError, match="cannot be made"):
         cache_directory("wheels")
+
+
+@pytest.mark.parametrize("name", ["file/x.json", "folder", ""])
+@pytest.mark.parametrize("write", [check_writable, lambda path: atomic_write_bytes(path, b"x")])
+def test_a_place_that_cannot_be_written_is_told_and_nothing_is_left_there(tmp_path: Path, write, name: str) -> None:
+    (tmp_path / "file").write_text("kept")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(UsageError, match=r"cannot be written: .*Name another file"):
+        write(tmp_path / name)
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["file", "folder"]
+
+
+def test_to_ask_whether_a_file_can_be_written_leaves_it_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text("kept")
+    check_writable(path)
+    check_writable(tmp_path / "new.json")
+    assert [p.read_text() for p in tmp_path.iterdir()] == ["kept"]

@@ -23,12 +23,14 @@ def comparison_table(comparison: Comparison) -> RenderableType:
     from rich.text import Text
 
     table = Table(title=_title(comparison), box=None, header_style="bold", title_justify="left", padding=(0, 1, 0, 0))
-    for column in _HEAD:
-        table.add_column(column, justify="left" if column in _HEAD[:3] else "right", no_wrap=column not in _HEAD[:2])
+    table.add_column("artefact", no_wrap=True)
+    for column in _HEAD[2:]:
+        # what is too narrow goes on in the next line: a ratio above its interval
+        table.add_column(column, justify="left" if column in _HEAD[:3] else "right", overflow="fold")
     for row in comparison.rows:
         style = "bold red" if row.verdict in _BAD else "green" if row.verdict in _GOOD else ""
         cells = _cells(row)
-        table.add_row(*cells[:2], Text(cells[2], style), *cells[3:])
+        table.add_row(" ".join(cells[:2]), Text(cells[2], style), *cells[3:])
     return Group(table, *(Text(line, "dim") for line in _below(comparison)))
 
 
@@ -70,10 +72,9 @@ def _ratio(ratio: Ratio | None) -> str:
 
 
 def _below(comparison: Comparison) -> list[str]:
-    named = {f"{row.runtime} {row.precision}": row for row in comparison.rows}
     return [
         f"Latency, candidate against base, with {CONFIDENCE:.0%} intervals; differences below "
         f"{comparison.min_effect:.0%} do not count.",
         *comparison.notes,
-        *(f"{name}: {note}" for name, row in named.items() for note in row.notes),
+        *(f"{' '.join(_cells(row)[:2])}: {note}" for row in comparison.rows for note in row.notes),
     ]

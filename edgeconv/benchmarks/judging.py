@@ -13,7 +13,7 @@ from edgeconv.bundles import Bundle
 from edgeconv.errors import BundleError, DataError
 from edgeconv.manifest import Artifact
 from edgeconv.parity.metrics import Metric, metric_of_bundle
-from edgeconv.records import Result, TaskMetric
+from edgeconv.records import METRIC_EVIDENCE, Result, TaskMetric
 
 __all__ = ["Judge"]
 
@@ -36,15 +36,21 @@ class Judge:
         self._golden = _read_golden(bundle)
 
     def complete(self, result: Result, outputs: Outputs, artifact: Artifact) -> Result:
-        """Add drift and task metric; outputs that cannot be compared make the result invalid, and that comes first."""
+        """Add drift and task metric; outputs that cannot be compared make the result invalid, and that comes first.
+
+        A metric that cannot be taken of them is told in the evidence: speed and drift are what they are.
+        """
         if not outputs:
             return result
         try:
             drift = drift_of(self._golden, outputs, result.precision, artifact.reference)
-            task = _task(self._golden, outputs, self._port, self._metric)
         except DataError as error:
             reasons = [str(error), *result.invalid_reasons]
             return dataclasses.replace(result, valid=False, invalid_reasons=reasons)
+        try:
+            task = _task(self._golden, outputs, self._port, self._metric)
+        except DataError as error:
+            return dataclasses.replace(result, drift=drift, evidence={**result.evidence, METRIC_EVIDENCE: str(error)})
         return dataclasses.replace(result, drift=drift, task=task)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ _RUN_ID = "run_id"
 
 def outputs_path(record: Path) -> Path:
     """Where the outputs of the run in `record` are: run.json has run.outputs.npz."""
-    return record.with_suffix(".outputs.npz")
+    return record.with_name(f"{record.name.removesuffix('.json')}.outputs.npz")
 
 
 def write_outputs(path: Path, run_id: str, outputs: RunOutputs) -> None:
@@ -54,7 +55,7 @@ def read_outputs(path: Path, record: RunRecord) -> dict[tuple[str, str], dict[st
                 if name != _RUN_ID:
                     runtime, precision, port = name.split("/", 2)
                     found.setdefault((runtime, precision), {})[port] = archive[name]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise RecordError(f"{path} cannot be read: {error}.", "Run the benchmark again, or remove it.") from error
     if run_id != record.run_id:
         raise RecordError(f"{path} has the outputs of run {run_id}, the record is of {record.run_id}.", "Remove it.")

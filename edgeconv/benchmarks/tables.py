@@ -30,7 +30,7 @@ _INVALID = "✗"  # before every number of an invalid result
 
 def run_table(record: RunRecord) -> RenderableType:
     """A run: speed and memory, drift and task metric, what ran; then why a result is invalid and what is missing."""
-    series = series_of(record, sorted({result.runtime for result in record.results}))
+    series = series_of(record, [record])
     cpu = f"{record.host.cpu_model or record.host.machine}, int8 dot product: {int8_support(record.host)}"
     parts: list[RenderableType] = [
         Text.assemble((record.model, "bold"), f" on {record.device}, measured on {record.target}"),

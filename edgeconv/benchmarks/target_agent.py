@@ -6,6 +6,7 @@ import dataclasses
 import io
 import json
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -149,7 +150,7 @@ class TargetAgent:
                 return result, {}
             with np.load(io.BytesIO(self._transport.pull(outputs_path)), allow_pickle=False) as arrays:
                 return result, dict(arrays)
-        except (SchemaError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        except (SchemaError, ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise RuntimeUnavailableError(f"the agent's result cannot be read: {error}") from error
 
 

@@ -144,7 +144,10 @@ def read_tuning(path: Path) -> TuningReport:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         refuse_newer(document, SCHEMA_VERSION, str(path), RecordError)
-        return from_dict(TuningReport, document)
+        report = from_dict(TuningReport, document)
+        for tuning in report.tuned().values():
+            int(tuning.options.get("threads", "1"))  # a ValueError says what it is instead
+        return report
     except (OSError, ValueError, RecursionError) as error:
         raise RecordError(f"{path} is no result of edgeconv tune: {error}.", "Make one: edgeconv tune.") from error
 

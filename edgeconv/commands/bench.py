@@ -76,7 +76,7 @@ def bench(
     count
         Measure each artefact by a number of inferences alone, not by time: for a board with a virtual clock.
     rounds
-        Fresh processes of each artefact (default: 3).
+        Fresh processes of each artefact (default: 3; with --count, or on an emulated board, 1).
     sustained
         Measure each artefact for so many minutes without a break: what heat does.
     burst
@@ -97,14 +97,20 @@ def bench(
     from edgeconv.benchmarks.run import new_run_id, run_benchmark, write_record
     from edgeconv.benchmarks.settings import make_settings, parse_options
     from edgeconv.benchmarks.tables import run_table
-    from edgeconv.bundles import open_bundle
+    from edgeconv.bundles import open_bundle, output_beside
+    from edgeconv.errors import UsageError
 
     settings = make_settings(
         min_seconds=min_seconds, count=count, rounds=rounds, sustained=sustained, burst=burst, cool_down=cool_down
     )
+    if benchmark_model is not None and any(asked is not None for asked in (rounds, burst, cool_down)):
+        raise UsageError(
+            "--rounds, --burst and --cool-down are our agent's; benchmark_model has none of them.", "Leave them out."
+        )
     options, terminal, run_id = parse_options(option), Terminal(), new_run_id()
     outputs: dict[tuple[str, str], Mapping[str, Any]] = {}
     with open_bundle(bundle) as opened:
+        path = output_beside(bundle, json, "RUN")
         found = _tuned(opened, on, runtime, precision, terminal, tune, tuned)
         model, device = opened.manifest.model.name, opened.manifest.device
         with LiveRun(run_id, model=model, device=device, target=on) as live, terminal.steps("bench") as step:
@@ -130,13 +136,12 @@ def bench(
                 events=live.update,
                 keep=outputs.update,
             )
-    path = json or bundle.parent / f"RUN-{bundle.name.removesuffix('.zip')}.json"
-    write_record(record, path)
-    write_outputs(outputs_path(path), run_id, outputs)
     terminal.console.print(run_table(record))
-    terminal.console.print(f"[green]✓[/] {path}", highlight=False)
     if history:
         _keep(record, terminal)
+    write_record(record, path)
+    write_outputs(outputs_path(path), run_id, outputs)
+    terminal.done(str(path))
     return 0
 
 
@@ -170,11 +175,13 @@ def _tuned(
 
 
 def _keep(record: RunRecord, terminal: Terminal) -> None:
-    """In the history; the record itself is written already, so a store that cannot be written is only told."""
+    """In the history; the record itself is written as well, so a store that cannot be written is only told."""
+    from rich.text import Text
+
     from edgeconv.benchmarks.store import save_run
     from edgeconv.errors import RecordError
 
     try:
         save_run(record)
     except RecordError as error:
-        terminal.console.print(f"[yellow]Not kept in the history:[/] {error}", highlight=False)
+        terminal.console.print(Text.assemble(("Not kept in the history: ", "yellow"), str(error)))

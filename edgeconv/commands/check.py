@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["check"]
 
+_HERE = "local:"
 _Flag = Parameter(negative="", show_default=False)
 _Repeat = Parameter(negative="", consume_multiple=False, show_default=False)
 
@@ -26,7 +27,7 @@ def check(
     /,
     *,
     bundle: Path | None = None,
-    on: str = "local:",
+    on: str = _HERE,
     tolerance: Annotated[tuple[str, ...], _Repeat] = (),
     metric: str | None = None,
     locate: Annotated[bool | None, Parameter(show_default=False)] = None,
@@ -68,6 +69,7 @@ def check(
     from edgeconv.benchmarks.settings import RunSettings
     from edgeconv.bundles import open_bundle
     from edgeconv.errors import UsageError
+    from edgeconv.files import check_writable
     from edgeconv.parity.breaks import find_breaks, with_layers
     from edgeconv.parity.tolerance import override_tolerances
     from edgeconv.parity.verdict import check_parity
@@ -80,12 +82,19 @@ def check(
         raise UsageError(f"{path} is a bundle itself; --bundle goes with a run record.", "Leave --bundle out.")
     if metric is not None and not is_bundle:
         raise UsageError("--metric needs a bundle to run.", "Give it to `edgeconv bench`, or check the bundle.")
+    if not is_bundle and (on != _HERE or (bundle is None and (model is not None or weights is not None))):
+        raise UsageError(
+            "--on is for a bundle, which is run there; --model and --weights are to look into one.",
+            "Name the bundle instead of the record, or leave them out.",
+        )
     source = path if is_bundle else bundle
     if source is None:
         if save is not None or locate:
             raise UsageError("The layers of a record are those of its bundle.", "Give it: --bundle DIRECTORY.")
         verdict = check_parity(read_record(path), override_tolerances((), tolerance))
         return _show(verdict, terminal, json)
+    if save is not None:
+        check_writable(save)
     with open_bundle(source) as opened:
         if is_bundle:
             with terminal.steps("run") as progress:

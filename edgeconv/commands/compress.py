@@ -100,7 +100,7 @@ def compress(
         f"output against the dense model {sqnr}",
         highlight=False,
     )
-    terminal.console.print(f"[green]✓[/] {path}", highlight=False)
+    terminal.done(str(path))
     return 0
 
 

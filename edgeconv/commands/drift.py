@@ -51,6 +51,7 @@ def drift(
     """
     from edgeconv.bundles import open_bundle
     from edgeconv.errors import UsageError
+    from edgeconv.files import check_writable
     from edgeconv.parity.drift import measure_drift, measure_layers
     from edgeconv.parity.drift.views import drift_table
     from edgeconv.parity.drift.write import check_suffix, write_drift
@@ -59,6 +60,7 @@ def drift(
         raise UsageError("--case goes with --layers; end to end all golden cases count.", "Add --layers.")
     if output is not None:
         check_suffix(output)
+        check_writable(output)
     terminal = Terminal(json)
     with open_bundle(bundle) as opened, terminal.steps("drift") as step:
         report = measure_layers(opened, on, runtime, case, step) if layers else measure_drift(opened, on, runtime, step)
@@ -68,5 +70,5 @@ def drift(
         terminal.console.print(drift_table(report))
     if output is not None:
         write_drift(report, output)
-        terminal.console.print(f"[green]✓[/] {output}", highlight=False)
+        terminal.done(str(output))
     return 0

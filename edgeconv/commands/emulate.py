@@ -113,7 +113,7 @@ def _start(terminal: Terminal, board: Board, rebuild: bool, json: bool) -> int:
     if json:
         terminal.print_json(told)
         return 0
-    terminal.console.print(f"[green]✓[/] {told.board} runs: {told.cpu}, {told.clock} clock", highlight=False)
+    terminal.done(f"{told.board} runs: {told.cpu}, {told.clock} clock")
     lines = (
         ("measure on it", f"--on {told.on}"),
         ("log in", told.login),
@@ -131,7 +131,7 @@ def _stop(terminal: Terminal, board: Board | None) -> int:
     boards = [guest.board for guest in list_running()] if board is None else [board]
     stopped = [found.name for found in boards if stop_running(found)]
     if stopped:
-        terminal.console.print(f"[green]✓[/] stopped {', '.join(stopped)}", highlight=False)
+        terminal.done(f"stopped {', '.join(stopped)}")
         return 0
     terminal.console.print(f"{board.name if board else 'No emulated board'} does not run.", highlight=False)
     return EXIT_FAILED if board else 0

@@ -191,7 +191,7 @@ def export(
         terminal.console.print(escape(learn_line(result.learn)), highlight=False)
     for built in result.bundles:
         terminal.console.print(bundle_table(load_bundle(Path(built.path)).manifest))
-        terminal.console.print(f"[green]✓[/] {built.packed or built.path}", highlight=False)
+        terminal.done(f"{built.packed or built.path}")
     return 0
 
 

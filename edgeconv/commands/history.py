@@ -103,7 +103,7 @@ def list_runs(
         from edgeconv.benchmarks.report.trend import write_trend
 
         write_trend(runs, FIGURES[figure], output)
-        terminal.console.print(f"[green]✓[/] {output}", highlight=False)
+        terminal.done(str(output))
     return 0
 
 
@@ -168,7 +168,7 @@ def export_runs(file: Path, /, *, store: Path | None = None) -> int:
     from edgeconv.benchmarks.store import export_runs as write
 
     count = write(file, store)
-    Terminal().console.print(f"[green]✓[/] {count} runs in {file}", highlight=False)
+    Terminal().done(f"{count} runs in {file}")
     return 0
 
 
@@ -211,7 +211,7 @@ def remove(run: _Run, /, *, store: Path | None = None) -> int:
 
 def _tell(added: int, known: int, path: Path) -> None:
     again = f", {known} were there already" if known else ""
-    Terminal().console.print(f"[green]✓[/] {added} runs were added to {path}{again}", highlight=False)
+    Terminal().done(f"{added} runs were added to {path}{again}")
 
 
 def _moment(since: str | None) -> datetime.datetime | None:

@@ -59,5 +59,5 @@ def quickstart(
         passed = passed and verdict.passed
     report = output / "report.html"
     write_report(records, report, bundles)
-    terminal.console.print(f"[green]✓[/] {report}", highlight=False)
+    terminal.done(str(report))
     return 0 if passed else EXIT_FAILED

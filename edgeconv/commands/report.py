@@ -54,5 +54,5 @@ def report(
             atomic_write_bytes(output, markdown_report(records).encode())
         else:
             write_report(records, output, bundles, outputs)
-    Terminal().console.print(f"[green]✓[/] {output}", highlight=False)
+    Terminal().done(str(output))
     return 0

@@ -59,7 +59,7 @@ def reproduce(
                 terminal.console.print(outcome_table(outcome))
     if output is not None:
         atomic_write_bytes(output, outcome_markdown(outcomes).encode())
-        terminal.console.print(f"[green]✓[/] {output}", highlight=False)
+        terminal.done(str(output))
     if json:
         terminal.print_json(Outcomes(outcomes))
     return 0

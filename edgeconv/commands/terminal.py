@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 __all__ = ["EXIT_FAILED", "Terminal"]
@@ -45,6 +46,10 @@ class Terminal:
                 bar.update(task, completed=done, total=total, description=description)
 
             yield update
+
+    def done(self, text: str) -> None:
+        """Say that something was made, most often the path of a file: literally, in one line however long."""
+        self.console.print("[green]✓[/] " + escape(text), highlight=False, soft_wrap=True)
 
     def print_json(self, value: Any) -> None:
         """Print a dataclass as JSON on standard output."""

@@ -70,15 +70,15 @@ def tune(
         Print the report as JSON, too.
     """
     from edgeconv.benchmarks.tune import tune_bundle, write_tuning
-    from edgeconv.bundles import open_bundle
+    from edgeconv.bundles import open_bundle, output_beside
     from edgeconv.errors import UsageError
 
     if calibration is not None and not (graphs or cost_model):
         raise UsageError("--calibration is for other graphs of the model.", "Add --graphs or --cost-model.")
     terminal = Terminal(json)
-    path = output or bundle.parent / f"TUNED-{bundle.name.removesuffix('.zip')}.json"
-    recipe = path.with_name(f"{path.stem}-recipe.json")
     with open_bundle(bundle) as opened, terminal.steps("tune") as progress:
+        path = output_beside(bundle, output, "TUNED")
+        recipe = path.with_name(f"{path.stem}-recipe.json")
         others = _open_graphs(opened, calibration, runtime, precision) if graphs or cost_model else None
         if others is not None and cost_model:
             estimated = others.estimate(recipe)
@@ -107,7 +107,7 @@ def tune(
             terminal.console.print(f"{entry.runtime} {entry.precision}: {reason}", style="dim", highlight=False)
     if report.graphs is not None:
         _print_graphs(terminal, report.graphs, recipe)
-    terminal.console.print(f"[green]✓[/] {path}", highlight=False)
+    terminal.done(str(path))
     return 0
 
 
@@ -124,7 +124,7 @@ def _print_graphs(terminal: Terminal, tuning: GraphTuning, recipe: Path) -> None
 
     terminal.console.print(graphs_table(tuning))
     if tuning.changed:
-        terminal.console.print(f"[green]✓[/] {recipe}", highlight=False)
+        terminal.done(str(recipe))
     else:
         terminal.console.print("The bundle's own graph is kept.", highlight=False)
 

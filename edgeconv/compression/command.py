@@ -14,7 +14,7 @@ from edgeconv.errors import UsageError
 from edgeconv.export.data import input_ports, open_source
 from edgeconv.export.golden import normalised
 from edgeconv.export.onnx import forward_parameters, parse_input_shapes
-from edgeconv.files import atomic_write_bytes
+from edgeconv.files import atomic_write_bytes, check_writable
 from edgeconv.models.loading import LoadedModel, load_model
 
 __all__ = ["compress_model"]
@@ -51,6 +51,7 @@ def compress_model(
         raise UsageError(f"The output {path} must end in .pt2.")
     if path.exists() and not force:
         raise UsageError(f"{path} exists already.", "Use --force to replace it, or name another with -o.")
+    check_writable(path)
     samples = _samples(loaded, input_shape, calibration, calibration_count)
     compressed, report = compress(
         loaded.module,

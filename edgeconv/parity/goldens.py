@@ -9,6 +9,7 @@ import dataclasses
 import io
 import json
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,7 @@ def read_golden(path: Path) -> Golden | None:
             arrays = {name: archive[name] for name in archive.files}
         about = json.loads(str(arrays.pop(_ABOUT)[()]))
         schema, model = about["schema_version"], about["model"]
-    except (OSError, ValueError, EOFError, KeyError, TypeError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(
             f"{path} is no golden file of ours: {error}.", "Remove it, then use --edgeconv-update."
         ) from error

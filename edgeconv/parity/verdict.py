@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from edgeconv.manifest import Tolerance
 from edgeconv.parity.location import Location
 from edgeconv.parity.tolerance import FLOAT_MIN_SQNR_DB, default_tolerances, override_tolerances
-from edgeconv.records import DriftPart, Result, RunRecord
+from edgeconv.records import METRIC_EVIDENCE, DriftPart, Result, RunRecord
 
 __all__ = ["Finding", "Verdict", "check_parity", "judge_result"]
 
@@ -72,6 +72,9 @@ def _notes(record: RunRecord) -> Iterator[str]:
     for failure in record.failures:
         yield f"{failure.runtime} {failure.precision} could not be made: {failure.reason}."
     for result in record.results:
+        if METRIC_EVIDENCE in result.evidence:
+            told = result.evidence[METRIC_EVIDENCE]
+            yield f"{result.runtime} {result.precision}: the task metric was not taken: {told}"
         if not result.valid and result.drift is not None:
             reasons = "; ".join(result.invalid_reasons) or "no reason was recorded"
             name = f"{result.runtime} {result.precision}"

@@ -155,7 +155,7 @@ class _Session:
             threads=self._session.get_session_options().intra_op_num_threads,
         )
 
-    def kernels(self, inputs: List[Array]) -> Kernels:
+    def kernels(self, inputs: List[Array]) -> Optional[Kernels]:
         """From the same profile."""
         return kernels_of(self._events(inputs))
 
@@ -168,11 +168,16 @@ class _Session:
         return self._traced
 
 
-def kernels_of(events: Sequence[Mapping[str, Any]]) -> Kernels:
-    """What a profile tells: the kernels that ran, and the types of what they read."""
+def kernels_of(events: Sequence[Mapping[str, Any]]) -> Optional[Kernels]:
+    """What a profile tells: the kernels that ran, and the types of what they read.
+
+    None where it names kernels by their kind, as those of versions before 1.20 do: whose they are cannot be told.
+    """
     runs = [event for event in events if event.get("cat") == "Node" and event["name"].endswith(_KERNEL)]
     kernels = [(_ADDED.sub("", event["name"][: -len(_KERNEL)]), event["args"]) for event in runs]
     computing = [(name, args) for name, args in kernels if args["op_name"] not in _NO_COMPUTATION]
+    if any(name == args["op_name"] for name, args in computing):
+        return None
     integer = {name for name, args in computing if _reads_integers(args["input_type_shape"])}
     return Kernels(
         integer=frozenset(integer),

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from edgeconv.errors import ModelError, UsageError
-from edgeconv.files import atomic_write_bytes, sha256_bytes
+from edgeconv.files import atomic_write_bytes, check_writable, sha256_bytes
 from edgeconv.layers.sve import sve_loss
 from edgeconv.manifest import Normalisation
 from edgeconv.models.checkpoint import load_weights
@@ -184,6 +184,7 @@ def _check_request(output: Path, steps: int) -> Path:
     for path in (output, record):
         if path.exists():
             raise UsageError(f"{path} exists already and is kept as it is.", "Move it away, or choose another -o.")
+        check_writable(path)
     return record
 
 

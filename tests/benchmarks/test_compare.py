@@ -287,3 +287,15 @@ def test_damaged_and_foreign_records_are_refused(files, capsys, text) -> None:
     assert run(["compare", "base.json", "bad.json"]) == 2
     assert "bad.json" in capsys.readouterr().err.replace("\n", "")
     assert run(["compare", "base.json", "gone.json"]) == 2
+
+
+def test_the_table_names_every_artefact_however_narrow_the_terminal_is() -> None:
+    from rich.console import Console
+
+    comparison = compare_runs(record(result(GOOD)), record(result(GOOD)))
+    for width in (60, 80):
+        console = Console(width=width, record=True, file=io.StringIO())
+        console.print(comparison_table(comparison))
+        text = console.export_text()
+        assert "litert int8" in text
+        assert "…" not in text

@@ -334,3 +334,19 @@ def test_golden_cases_without_references_are_refused(bundle):
 def test_an_unknown_metric_is_told_before_anything_runs(bundle):
     with pytest.raises(UsageError, match="Did you mean dice"):
         one(dataclasses.replace(bundle, manifest=dataclasses.replace(bundle.manifest, metric="dise")))
+
+
+def test_a_metric_that_cannot_be_taken_costs_neither_drift_nor_parity(bundle, tmp_path):
+    (tmp_path / "mine.py").write_text("def bad(outputs, targets):\n    raise ValueError('no positive target')\n")
+    run = run_benchmark(
+        bundle,
+        runtimes=["onnxruntime"],
+        precisions=["fp32"],
+        settings=RunSettings.quick(),
+        metric=f"{tmp_path / 'mine.py'}:bad",
+    )
+    (result,) = run.results
+    assert (result.task, result.drift is not None) == (None, True)
+    verdict = check_parity(run)
+    assert verdict.passed
+    assert any("the task metric was not taken: " in note and "no positive target" in note for note in verdict.notes)

@@ -129,3 +129,26 @@ def test_flags_that_mean_nothing_are_told_before_anything_runs(flags, tiny_bundl
     with pytest.raises(UsageError):
         run("bench", tiny_bundle, *flags)
     assert not list(tiny_bundle.parent.glob("RUN-*"))
+
+
+def test_a_bundle_that_one_stands_in_keeps_its_files(tiny_bundle, monkeypatch):
+    monkeypatch.chdir(tiny_bundle)
+    for _ in range(2):
+        assert run("bench", ".", *LITERT, *QUICK) == 0
+    assert read_record(tiny_bundle.parent / "RUN-tiny-host.json").results
+
+
+@pytest.mark.parametrize(("verb", "flag"), [("bench", "--json"), ("tune", "--output")])
+def test_a_place_for_the_result_is_refused_before_anything_is_measured(tiny_bundle, homes, verb, flag):
+    (homes / "file").touch()
+    with pytest.raises(UsageError, match="cannot be written"):
+        run(verb, tiny_bundle, flag, homes / "file" / "run.json")
+    with pytest.raises(UsageError, match="inside the bundle"):
+        run(verb, tiny_bundle, flag, tiny_bundle / "run.json")
+    assert not (homes / "history.sqlite").exists()
+
+
+@pytest.mark.parametrize("flag", ["--burst", "--rounds", "--cool-down"])
+def test_what_another_tool_does_not_do_is_refused(tiny_bundle, flag):
+    with pytest.raises(UsageError, match="benchmark_model has none of them"):
+        run("bench", tiny_bundle, "--benchmark-model", "tool", flag, "5")

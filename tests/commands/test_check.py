@@ -192,3 +192,9 @@ def test_bad_input_is_told(sound, tiny_bundle, tmp_path, capsys):
     assert "is a run of another bundle" in refused(capsys, sound, "--bundle", tiny_bundle)
     (tmp_path / "cut.json").write_text(sound.read_text()[:200])
     assert "Was it cut off?" in refused(capsys, tmp_path / "cut.json")
+
+
+@pytest.mark.parametrize("flags", [["--on", "ssh://nobody"], ["--model", "net.py:f"], ["--weights", "w.pt"]])
+def test_flags_that_say_nothing_of_a_record_are_refused(tmp_path, capsys, flags):
+    assert run(["check", str(tmp_path / "run.json"), *flags]) == 2
+    assert "--on is for a bundle" in capsys.readouterr().err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -336,3 +337,21 @@ def test_records_that_are_no_records_are_refused(here: Path, capsys: pytest.Capt
     for verb in (["check"], ["report"]):
         for name in ("a.json", "b.json", "gone.json"):
             refused(capsys, run([*verb, name]), here)
+
+
+def test_a_reader_that_has_gone_is_no_error_of_ours(tmp_path: Path) -> None:
+    code = "import sys; from edgeconv.cli import run; sys.exit(run(['--help']))"
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process.stdout.close()
+    errors = process.stderr.read()
+    process.wait()
+    assert "Traceback" not in errors
+
+
+def test_a_terminal_without_our_marks_is_written_to_all_the_same(tmp_path: Path) -> None:
+    code = "import sys; from edgeconv.commands.terminal import Terminal; from edgeconv import cli; "
+    code += "cli.run(['--version']); Terminal().done('x')"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, check=True, env={**os.environ, "PYTHONIOENCODING": "ascii"}
+    )
+    assert done.stdout.endswith(b"? x\n")

@@ -35,3 +35,15 @@ def test_without_a_record_nothing_is_written(tmp_path, capsys):
     assert run(["report", "-o", str(tmp_path / "r.html")]) == 2
     assert "No run record" in capsys.readouterr().err
     assert not (tmp_path / "r.html").exists()
+
+
+def test_the_name_of_what_was_written_is_printed_as_it_is(record, tmp_path, capsys):
+    page = tmp_path / "r[red]x[" / ("long" * 40 + "[/b].html")
+    assert run(["report", str(record), "-o", str(page)]) == 0
+    assert capsys.readouterr().out == f"✓ {page}\n"
+    assert page.exists()
+
+
+def test_a_page_that_cannot_be_written_is_an_error_in_a_sentence(record, tmp_path, capsys):
+    assert run(["report", str(record), "-o", str(tmp_path)]) == 2
+    assert "cannot be written" in capsys.readouterr().err

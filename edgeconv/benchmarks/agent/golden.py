@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import zipfile
+import zlib
 from pathlib import Path
 from typing import IO, Dict, Iterator, List, Mapping, Sequence
 
@@ -33,7 +34,7 @@ def read_cases(path: Path, ports: Sequence[Port]) -> Iterator[Dict[str, Array]]:
             counts = [_check_header(path, port, streams[port.name]) for port in ports]
             for _ in range(min(counts)):
                 yield {port.name: _read_one(streams[port.name], port) for port in ports}
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise BundleError(f"{path} holds no golden inputs that can be read: {error}.") from error
 
 

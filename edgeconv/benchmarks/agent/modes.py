@@ -43,7 +43,7 @@ def _sustained(samples: Sequence[int]) -> Dict[str, str]:
     span = min(_MINUTE_NS, sum(samples) / _LEAST_PARTS)
     medians = curve(samples, span)
     first, last = medians[0], medians[-1]
-    name = "minute" if span == _MINUTE_NS else f"{span / 1e9:.0f} s"
+    name = "minute" if span == _MINUTE_NS else f"{span / 1e9:.2g} s"
     return {
         f"first {name}": f"{first / 1e6:.3f} ms",
         f"last {name}": f"{last / 1e6:.3f} ms, {last / first - 1:+.1%}",

@@ -211,9 +211,12 @@ def _sustained(sampling: Sampling, protocol: LatencyProtocol) -> array[int]:
 
 def _burst(sampling: Sampling, protocol: LatencyProtocol) -> array[int]:
     timed, began, length = array("q"), sampling.clock(), protocol.burst_count
+    latest = began + protocol.max_seconds * _NS
     while True:
         sampling.sleep(protocol.idle_seconds)
-        sampling.extend("timed", timed, 0, len(timed) + length, math.inf)
+        sampling.extend("timed", timed, 0, len(timed) + length, latest)
+        if len(timed) > length:  # a burst that was cut off would shift the first of each
+            del timed[len(timed) - len(timed) % length :]
         spent = (sampling.clock() - began) / _NS
         if spent >= protocol.max_seconds:
             return timed

@@ -99,10 +99,9 @@ def html_report(
     from edgeconv.benchmarks.report.mixed_plot import mixed_view
     from edgeconv.benchmarks.report.pictures import samples_of
 
-    runtimes = sorted({result.runtime for record in records for result in record.results})
     manifests = {bundle.manifest_sha256: bundle for bundle in bundles}
     sections = [
-        _section(f"run-{number}", record, series_of(record, runtimes), manifests.get(record.manifest_sha256))
+        _section(f"run-{number}", record, series_of(record, records), manifests.get(record.manifest_sha256))
         for number, record in enumerate(records, start=1)
     ]
     found = [(bundle, samples_of(bundle, records, outputs or {})) for bundle in _distinct(bundles)]

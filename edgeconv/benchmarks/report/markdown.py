@@ -29,8 +29,7 @@ def markdown_report(records: Sequence[RunRecord]) -> str:
     """
     if not records:
         raise UsageError("A report needs at least one run record.", "edgeconv bench writes them.")
-    runtimes = sorted({result.runtime for record in records for result in record.results})
-    return "\n".join(line for record in records for line in _section(record, series_of(record, runtimes)))
+    return "\n".join(line for record in records for line in _section(record, series_of(record, records)))
 
 
 def _section(record: RunRecord, series: Sequence[Series]) -> list[str]:

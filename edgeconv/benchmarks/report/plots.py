@@ -34,7 +34,9 @@ def latency_plot(series: Sequence[Series], identifier: str) -> str:
         for row, (s, values, summary) in enumerate(zip(series, drawn, told, strict=True)):
             top, latency = row * ROW + TITLE + 4, s.result.latency_ns
             ink = "ink" if s.result.valid else "muted"
-            for low, high in (latency.intervals[name] for name in ("p50", "p90") if name in latency.intervals):
+            for low, high in (
+                latency.intervals[name] for name in ("p50", "p90") if len(latency.intervals.get(name, [])) == 2
+            ):
                 axes.barh(top + 17, (high - low) / 1e6, 3, left=low / 1e6, color=colour(ink), alpha=0.35, linewidth=0)
             dots(axes, values, top + 1 + 12 * _jitter(len(values)), tone(s))
             if latency.p50 is not None:

@@ -21,13 +21,15 @@ class Series:
     result: Result
 
 
-def series_of(record: RunRecord, runtimes: Sequence[str]) -> list[Series]:
+def series_of(record: RunRecord, page: Sequence[RunRecord]) -> list[Series]:
     """The results of `record` in its order.
 
-    A runtime has the same colour throughout a page: `runtimes` are those of all its records.  The number of threads is
-    part of the name where it differs within the record.
+    A runtime has the same colour throughout a `page`, and the number of threads is part of the name where it differs
+    among the page's records.
     """
-    mixed = len({result.threads for result in record.results}) > 1
+    shown = [result for one in page for result in one.results]
+    runtimes = sorted({result.runtime for result in shown})
+    mixed = len({result.threads for result in shown}) > 1
     return [
         Series(
             f"{result.runtime} {result.precision}" + (f" ×{result.threads}" if mixed else ""),

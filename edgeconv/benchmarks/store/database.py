@@ -15,7 +15,7 @@ from pathlib import Path
 
 from edgeconv.errors import RecordError
 
-__all__ = ["APPLICATION_ID", "MIGRATIONS", "default_path", "opened", "transaction"]
+__all__ = ["APPLICATION_ID", "MIGRATIONS", "default_path", "one_view", "opened", "transaction"]
 
 APPLICATION_ID = 0x65646765  # "edge", in the header of the file: what tells our store from another SQLite file
 _BUSY_SECONDS = 30.0
@@ -67,6 +67,10 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX runs_by_hash ON runs (model_sha256)",
         "CREATE INDEX runs_by_time ON runs (started_seconds)",
         "CREATE INDEX results_by_runtime ON results (runtime, precision)",
+    ),
+    (
+        # of the runtime, as asked: "provider=cuda, spinning=off"; runs of before are taken to have none
+        "ALTER TABLE results ADD COLUMN options TEXT NOT NULL DEFAULT ''",
     ),
 )
 
@@ -144,7 +148,7 @@ def _prepare(database: sqlite3.Connection, path: Path) -> None:
 
 def _version(database: sqlite3.Connection, path: Path) -> int:
     """The version of the schema, 0 for a new file; changes nothing."""
-    with _one_view(database):  # else another process could make the store between two of these
+    with one_view(database):  # else another process could make the store between two of these
         (application,) = database.execute("PRAGMA application_id").fetchone()
         (version,) = database.execute("PRAGMA user_version").fetchone()
         (tables,) = database.execute("SELECT count(*) FROM sqlite_master").fetchone()
@@ -159,7 +163,7 @@ def _version(database: sqlite3.Connection, path: Path) -> int:
 
 
 @contextmanager
-def _one_view(database: sqlite3.Connection) -> Iterator[None]:
+def one_view(database: sqlite3.Connection) -> Iterator[None]:
     """All that is read in the block is of one moment."""
     if database.in_transaction:
         yield

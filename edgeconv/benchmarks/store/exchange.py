@@ -34,15 +34,12 @@ def export_runs(file: Path, path: Path | None = None) -> int:
         How many runs were written.
 
     Raises:
-        UsageError: another suffix, or pyarrow is not installed.
-        RecordError: there is no store, it is damaged, or `file` cannot be written.
+        UsageError: another suffix, pyarrow is not installed, or `file` cannot be written.
+        RecordError: there is no store, or it is damaged.
     """
     write = _format(file).write
     found = list(records(path))
-    try:
-        atomic_write_bytes(file, write(found))
-    except OSError as error:
-        raise RecordError(f"{file} cannot be written: {error}.") from error
+    atomic_write_bytes(file, write(found))
     return len(found)
 
 

@@ -19,7 +19,8 @@ __all__ = ["StoredResult", "StoredRun", "instant", "record_text", "result_row", 
 class StoredResult:
     """The figures of one artefact as the store indexes them; the samples are in the record.
 
-    `sqnr_db` is that of the total drift, infinite where the outputs are identical.
+    `sqnr_db` is that of the total drift, infinite where the outputs are identical; `options` are the runtime's, as
+    asked, like "provider=cuda, spinning=off".
     """
 
     runtime: str
@@ -36,6 +37,7 @@ class StoredResult:
     p90_ns: int | None
     peak_rss_bytes: int | None
     sqnr_db: float | None
+    options: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,6 +119,7 @@ def result_row(result: Result) -> tuple[object, ...]:
         p90_ns=result.latency_ns.p90,
         peak_rss_bytes=result.memory.peak_rss_bytes,
         sqnr_db=_total_sqnr(result),
+        options=", ".join(f"{name}={value}" for name, value in sorted(result.options.items())),
     )
     return tuple(getattr(indexed, field.name) for field in dataclasses.fields(indexed))
 

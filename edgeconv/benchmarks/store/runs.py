@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from edgeconv.benchmarks.store.database import default_path, opened, transaction
+from edgeconv.benchmarks.store.database import default_path, one_view, opened, transaction
 from edgeconv.benchmarks.store.index import (
     StoredResult,
     StoredRun,
@@ -145,8 +145,8 @@ def query(
 
 
 def records(path: Path | None = None) -> Iterator[RunRecord]:
-    """Every run in the order of its start, one at a time."""
-    with opened(path or default_path()) as database:
+    """Every run in the order of its start, one at a time, as the store is when it begins."""
+    with opened(path or default_path()) as database, one_view(database):
         names = database.execute("SELECT run_id FROM runs ORDER BY started_seconds, run_id").fetchall()
         for (run_id,) in names:
             yield _decoded(database, run_id)
@@ -182,6 +182,8 @@ def _marks(values: Sequence[object]) -> str:
 
 def _the_one(database: sqlite3.Connection, name: str) -> str:
     """The id that is `name`, or the only one that begins with it."""
+    if not name.isprintable():  # nor would a lone surrogate be text to SQLite
+        raise RecordError(f"No run in the store is called {name!a}.")
     if database.execute("SELECT 1 FROM runs WHERE run_id = ?", (name,)).fetchone():
         return name
     rows = database.execute(

@@ -122,8 +122,8 @@ def _trend(same: tuple[str, ...], points: list[Point]) -> Trend:
 
 def _label(result: StoredResult) -> str:
     threads = "" if result.threads == 1 else f" ×{result.threads}"
-    mode = "" if result.mode == "steady" else f", {result.mode}"
-    return f"{result.runtime} {result.precision}{threads}{mode}"
+    others = [result.options, "" if result.mode == "steady" else result.mode]
+    return ", ".join([f"{result.runtime} {result.precision}{threads}", *filter(None, others)])
 
 
 def _points(pairs: Sequence[tuple[StoredRun, StoredResult]], figure: Figure) -> list[Point]:

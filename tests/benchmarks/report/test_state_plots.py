@@ -17,7 +17,7 @@ _WARN = "var(--warn)"
 
 
 def _series(record: RunRecord) -> list[Series]:
-    return series_of(record, sorted({result.runtime for result in record.results}))
+    return series_of(record, [record])
 
 
 def _state(throttled: list[bool | None]) -> DeviceState:

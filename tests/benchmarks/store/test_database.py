@@ -86,7 +86,7 @@ def test_newer_schema_is_refused_and_the_file_left_as_it_was(make_record: _Recor
     save_run(make_record(), store)
     _execute(store, f"PRAGMA user_version={len(database.MIGRATIONS) + 1}")
     before = store.read_bytes()
-    with pytest.raises(RecordError, match=r"schema version 2, this edgeconv reads up to 1\. Update edgeconv"):
+    with pytest.raises(RecordError, match=r"schema version 3, this edgeconv reads up to 2\. Update edgeconv"):
         save_run(make_record("b"), store)
     assert store.read_bytes() == before
 
@@ -166,7 +166,7 @@ def test_older_store_is_migrated_with_its_runs(
     newer = (*database.MIGRATIONS, ("ALTER TABLE results ADD COLUMN note TEXT", "UPDATE results SET note = 'x'"))
     monkeypatch.setattr(database, "MIGRATIONS", newer)
     assert query(path=store)[0].run_id == "run-1"
-    assert _execute(store, "PRAGMA user_version") == [(2,)]
+    assert _execute(store, "PRAGMA user_version") == [(len(newer),)]
     assert _execute(store, "SELECT note FROM results") == [("x",)]
 
 
@@ -190,3 +190,16 @@ def _execute(store: Path, statement: str) -> list[tuple[object, ...]]:
         return found
     finally:
         connection.close()
+
+
+def test_a_store_of_the_first_schema_is_brought_along_with_its_runs(make_record: _Records, store: Path) -> None:
+    for statement in database.MIGRATIONS[0]:
+        _execute(store, statement)
+    _execute(store, f"PRAGMA application_id={database.APPLICATION_ID}")
+    _execute(store, "PRAGMA user_version=1")
+    of_run = "'old', 0, '2026-01-01', 'm', NULL, 'host', 'local:', 'x', 0, 'wall', '0', '{}', x'00'"
+    _execute(store, f"INSERT INTO runs VALUES ({of_run})")
+    of_result = "'old', 0, 'litert', 'int8', NULL, 1, 'steady', '0', 1, NULL" + ", NULL" * 6
+    _execute(store, f"INSERT INTO results VALUES ({of_result})")
+    save_run(make_record("new"), store)
+    assert [[result.options for result in run.results] for run in query(path=store)] == [[""], [""]]

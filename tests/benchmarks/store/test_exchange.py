@@ -160,5 +160,5 @@ def test_other_suffixes_and_absent_files_are_refused(make_record: _Records, stor
         export_runs(tmp_path / "runs.csv", store)
     with pytest.raises(RecordError, match="cannot be read"):
         import_runs(tmp_path / "absent.jsonl", store)
-    with pytest.raises(RecordError, match="cannot be written"):
+    with pytest.raises(UsageError, match="cannot be written"):
         export_runs(tmp_path / "history.sqlite" / "runs.jsonl", store)

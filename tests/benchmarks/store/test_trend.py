@@ -43,13 +43,20 @@ def test_emulated_virtual_and_real_runs_machines_and_settings_never_share_a_tren
     make_record: _Records, make_result: _Results, store: Path
 ) -> None:
     many = [make_result(), make_result(threads=4), make_result(mode="sustained"), make_result(precision="fp32")]
+    many.append(make_result(options={"xnnpack": "off"}))
     hosts = [_host(), _host(emulated=True), _host(emulated=True, clock="virtual"), _host(board="Raspberry Pi 5")]
     records = [make_record(f"h{n}", n + 1, host=host) for n, host in enumerate(hosts)]
     trends = _trends([*records, make_record("m", 9, many), make_record("d", 9, device="pi")], store)
     assert all(len(trend.points) == 1 for trend in trends)
     assert [trend.kind for trend in trends][-2:] == ["emulated", "emulated, virtual clock"]
     labels = [trend.label for trend in trends if trend.machine == "Xeon" and trend.device == "host"]
-    assert labels == ["litert int8", "litert int8 ×4", "litert int8, sustained", "litert fp32"]
+    assert labels == [
+        "litert int8",
+        "litert int8 ×4",
+        "litert int8, sustained",
+        "litert fp32",
+        "litert int8, xnnpack=off",
+    ]
 
 
 def test_trend_of_different_models_is_refused(make_record: _Records, store: Path) -> None:
