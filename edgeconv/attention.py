@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from edgeconv.graph import constant_value
+from edgeconv.graph import constant_value, only_reader
 
-__all__ = ["mask_operands"]
+__all__ = ["feeds_softmax", "mask_operands"]
 
 _MASKING = {"Add": (0, 1), "Where": (1, 2)}
 _MOVING = ("Reshape", "Transpose", "Unsqueeze", "Squeeze")
@@ -34,3 +34,11 @@ def mask_operands(softmax: ir.Node) -> Iterator[tuple[ir.Node, int, npt.NDArray[
                 values.append(node.inputs[index])
             elif array.dtype == np.float32:
                 yield node, index, array
+
+
+def feeds_softmax(node: ir.Node) -> bool:
+    """Whether a Softmax, perhaps behind reshapes and transpositions, is all that reads what `node` computes."""
+    reader = only_reader(node.outputs[0])
+    while reader is not None and reader.op_type in _MOVING:
+        reader = only_reader(reader.outputs[0])
+    return reader is not None and reader.op_type == "Softmax"

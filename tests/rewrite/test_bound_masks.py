@@ -38,6 +38,21 @@ def test_what_takes_scores_out_is_finite_and_takes_them_out_the_same(
     assert min(float(a.min()) for a in found if a is not None and a.dtype == np.float32) == -1e4
 
 
+@pytest.mark.parametrize(
+    ("body", "operators"),
+    [
+        ("a = Where(c, k, x) b = Reshape(a, s) y = Softmax(b)", ["Add", "Reshape", "Softmax"]),
+        ("a = Where(c, x, k) y = Softmax(a)", ["Add", "Softmax"]),
+        ("a = Where(c, x, m) y = Softmax(a)", ["Where", "Softmax"]),  # m has zeros to be taken as they are
+        ("a = Where(c, x, k) b = Softmax(a) y = Add(a, b)", ["Where", "Softmax", "Add"]),
+    ],
+)
+def test_a_constant_choice_of_what_masks_is_a_sum(build_graph: Build, body: str, operators: list[str]) -> None:
+    model = build_graph(f"{_HEAD} {{ {body} }}", **_constants(-np.inf))
+    BoundMasks().apply(model)
+    assert [node.op_type for node in model.graph] == operators
+
+
 @pytest.mark.parametrize("body", ["y = Add(x, m)", "a = Add(x, m) y = Sigmoid(a)"])
 def test_other_constants_are_left(build_graph: Build, body: str) -> None:
     model = build_graph(f"{_HEAD} {{ {body} }}", **_constants(-1e30))
