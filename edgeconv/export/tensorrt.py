@@ -38,7 +38,7 @@ __all__ = ["check_explicit_quantisation", "convert", "lower_quantisers"]
 OPSET = 17
 _FP16_MAX = float(np.finfo(np.float16).max)
 _HIDDEN = "edgeconv.hidden"
-_PAD_AXES, _SPLIT_SIZES = 4, 2  # inputs
+_PAD_AXES, _SPLIT_SIZES = 3, 1  # indices of inputs
 _DEFECT = "This is a defect of the lowering; please report it."
 
 
@@ -184,8 +184,8 @@ def _older(proto: ModelProto) -> ModelProto:
 
 def _is_older(node: NodeProto) -> bool:
     """Whether a Pad or a Split has nothing that opset 18 added to it: axes, and a number of parts instead of sizes."""
-    sizes = sum(bool(name) for name in node.input)
-    return (node.op_type == "Pad" and sizes < _PAD_AXES) or (node.op_type == "Split" and sizes == _SPLIT_SIZES)
+    given = {index for index, name in enumerate(node.input) if name}
+    return (node.op_type == "Pad" and _PAD_AXES not in given) or (node.op_type == "Split" and _SPLIT_SIZES in given)
 
 
 def _halved(proto: ModelProto) -> ModelProto:
