@@ -114,10 +114,10 @@ def _numbers(series: Sequence[Series], columns: Sequence[Column]) -> Table:
     for shown in columns:
         table.add_column(Text(f"{shown.title}\n{shown.unit}".strip()), justify="right", no_wrap=True)
     for s in series:
-        marked = not s.result.valid
+        marked = not s.result.valid and any(shown.of_speed for shown in columns)
         name = Text(f"{_INVALID} {s.label}" if marked else s.label, "red" if marked else "")
         cells = [
-            _number(shown.read(s.result), marked and shown.measured, shown.title in _WITH_SPREAD) for shown in columns
+            _number(shown.read(s.result), marked and shown.of_speed, shown.title in _WITH_SPREAD) for shown in columns
         ]
         table.add_row(name, *cells)
     return table

@@ -31,13 +31,16 @@ class Cell:
 
 @dataclasses.dataclass(frozen=True)
 class Column:
-    """A column; what is `measured` carries a mark wherever the result is invalid."""
+    """A column; figures `of_speed`, and memory, carry a mark wherever the result is invalid.
+
+    What was computed stands: a busy or throttled machine computes the same.
+    """
 
     group: str
     title: str
     unit: str
     read: Callable[[Result], Cell]
-    measured: bool = True
+    of_speed: bool = True
 
     @property
     def label(self) -> str:
@@ -93,7 +96,7 @@ def _drift(title: str, read: Callable[[Drift], DriftPart]) -> Column:
     def cell(result: Result) -> Cell:
         return _sqnr(read(result.drift)) if result.drift is not None else Cell("", "not measured")
 
-    return Column("Drift", title, "dB", cell)
+    return Column("Drift", title, "dB", cell, of_speed=False)
 
 
 def _sqnr(part: DriftPart) -> Cell:
@@ -112,7 +115,7 @@ def _task(title: str, unit: str, text: Callable[[float, float], str]) -> Column:
             return Cell("NaN", "the metric is not finite")
         return Cell(text(result.task.torch, result.task.value))
 
-    return Column("Task metric", title, unit, cell)
+    return Column("Task metric", title, unit, cell, of_speed=False)
 
 
 def _share(result: Result) -> Cell:
@@ -149,7 +152,7 @@ COLUMNS = [
     Column("Start", "first", "ms", lambda result: _optional_time(result.first_inference_ns)),
     Column("Memory", "load", "MB", _memory(lambda memory: memory.load_peak_rss_bytes)),
     Column("Memory", "peak", "MB", _memory(lambda memory: memory.peak_rss_bytes)),
-    Column("File", "size", "MB", lambda result: Cell(megabytes(result.artifact_bytes)), measured=False),
+    Column("File", "size", "MB", lambda result: Cell(megabytes(result.artifact_bytes)), of_speed=False),
     _drift("export", lambda drift: drift.export),
     _drift("quantis.", lambda drift: drift.quantisation),
     _drift("runtime", lambda drift: drift.runtime),
@@ -157,7 +160,7 @@ COLUMNS = [
     _task("PyTorch", "", lambda torch, value: metric(torch)),
     _task("runtime", "", lambda torch, value: metric(value)),
     _task("change", "%", _change),
-    Column("Ran", "as asked", "%", _share, measured=False),
-    Column("Ran", "int8", "%", _integers, measured=False),
-    Column("Ran", "state", "", _state, measured=False),
+    Column("Ran", "as asked", "%", _share, of_speed=False),
+    Column("Ran", "int8", "%", _integers, of_speed=False),
+    Column("Ran", "state", "", _state, of_speed=False),
 ]

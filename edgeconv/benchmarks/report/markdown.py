@@ -102,7 +102,7 @@ def _table(series: Sequence[Series], columns: Sequence[Column]) -> list[str]:
 
 def _row(series: Series, columns: Sequence[Column]) -> str:
     valid = series.result.valid
-    cells = [_number(column.read(series.result), valid or not column.measured) for column in columns]
+    cells = [_number(column.read(series.result), valid or not column.of_speed) for column in columns]
     return f"| {_text(series.label)} | {'yes' if valid else '✕ **no**'} | " + " | ".join(cells) + " |"
 
 

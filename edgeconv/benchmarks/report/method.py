@@ -46,7 +46,11 @@ def method_notes(record: RunRecord) -> list[Note]:
             "Q/DQ graph computed in float. runtime: that reference to what the runtime returned. total: PyTorch to "
             "what the runtime returned. exact: identical outputs.",
         ),
-        Note("Invalid", "✕ marks a number whose evidence does not hold; the reason stands below it. Do not quote it."),
+        Note(
+            "Invalid",
+            "✕ marks a time, or memory, whose evidence does not hold; the reason stands below it. Do not quote it. "
+            "What was computed, drift and task metric, does not depend on how long it took.",
+        ),
     ]
     rounds = max([len(result.latency_ns.rounds) for result in record.results], default=0)
     if rounds > 1:
