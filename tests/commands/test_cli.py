@@ -66,6 +66,13 @@ class Two(nn.Module):
 def two():
     torch.manual_seed(1)
     return Two()
+
+class Registration(nn.Module):
+    def forward(self, source, target):
+        return source - target
+
+def registration():
+    return Registration()
 """
 
 
@@ -190,6 +197,12 @@ def test_an_unknown_runtime_is_refused(here: Path, capsys: pytest.CaptureFixture
 
 def test_an_unknown_metric_is_refused(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "dice" in refused(capsys, export("--metric", "dicee", "-o", "out"), here)
+
+
+def test_a_metric_beside_an_input_called_target_is_refused(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shapes = ["--input-shape", "source=1x1x8x8", "--input-shape", "target=1x1x8x8"]
+    code = run(["export", "net.py:registration", *shapes, "--metric", "psnr", "-o", "out"])
+    assert "Rename the parameter" in refused(capsys, code, here)
 
 
 def test_a_missing_checkpoint_is_refused(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

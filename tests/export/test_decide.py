@@ -32,6 +32,8 @@ def test_ranges_are_those_asked_for() -> None:
         ({"ranges": "minmax", "quality": "best"}, "--ranges and --quality best exclude each other"),
         ({"recipe": Path("r.json"), "quality": "best"}, "--recipe and --quality best exclude each other"),
         ({"recipe": Path("r.json"), "ranges": "mse"}, "--recipe and --ranges exclude each other"),
+        ({"gate_rank": 3}, "--gate-rank is how many terms an expression has"),
+        ({"gate_rank": 3, "gates": "reduced"}, "--gate-rank is how many terms an expression has"),
     ],
 )
 def test_options_that_mean_nothing_are_refused(fields: dict[str, Any], message: str) -> None:

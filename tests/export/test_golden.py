@@ -23,6 +23,11 @@ def test_targets_are_left_out_unless_every_sample_has_one() -> None:
     assert "target" not in golden_arrays(some, [PORT], {})
 
 
+def test_an_input_that_is_called_target_is_none() -> None:
+    port = Port("target", [1, 2, 2], "float32", "as-is")
+    assert set(golden_arrays(SAMPLES, [PORT, port], {})) == {"input.x", "input.target"}
+
+
 def test_a_reference_that_is_not_finite_is_refused() -> None:
     with pytest.raises(ModelError, match="torch model has NaN"):
         golden_arrays(SAMPLES, [PORT], {"torch": lambda inputs: {"y": np.log(inputs["x"] - 0.1)}})
