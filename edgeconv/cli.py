@@ -78,16 +78,13 @@ def run(arguments: Sequence[str]) -> int:
     errors = Console(stderr=True)
     try:
         result = app(arguments, exit_on_error=False, print_error=True, error_console=errors)
-    except EdgeconvError as error:
-        errors.print(f"[bold red]edgeconv:[/] {_escape(str(error))}", highlight=False, soft_wrap=True)
-        return EXIT_USAGE
-    except CycloptsError:
-        return EXIT_USAGE
     except BrokenPipeError:  # whoever read has gone, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _EXIT_PIPE
-    except OSError as error:  # a full disk, a folder that is not ours
+    except (EdgeconvError, OSError) as error:  # an OSError is a full disk, or a folder that is not ours
         errors.print(f"[bold red]edgeconv:[/] {_escape(str(error))}", highlight=False, soft_wrap=True)
+        return EXIT_USAGE
+    except CycloptsError:
         return EXIT_USAGE
     except KeyboardInterrupt:
         errors.print("edgeconv: interrupted; nothing half-written was left.")

@@ -143,7 +143,7 @@ def _print_probe(terminal: Terminal, found: Probe, saved: Path | None) -> None:
     console = terminal.console
     console.print()
     if not found.lacks:
-        console.print("[green]✓[/] nothing is missing", highlight=False)
+        terminal.done("nothing is missing")
     for lack in found.lacks:
         console.print(f"[{'red]✗' if lack.fatal else 'yellow]![/]'.removesuffix('[/]')}[/] ", end="")
         console.print(lack.what, highlight=False, markup=False, soft_wrap=True)
@@ -154,7 +154,7 @@ def _print_probe(terminal: Terminal, found: Probe, saved: Path | None) -> None:
     for difference in proposal.differences:
         console.print(f"  {difference}", highlight=False, markup=False)
     if saved is not None:
-        console.print(f"[green]✓[/] {saved}: use it with --device {saved}", highlight=False)
+        terminal.done(f"{saved}: use it with --device {saved}")
     elif proposal.differences:
         console.print("  --save FILE.toml writes a profile with this board's own facts", highlight=False)
 

@@ -57,9 +57,8 @@ def train(
             progress=update,
         )
     before = "" if result.untrained is None else f" (the input itself: {result.untrained:.3f})"
-    terminal.console.print(
-        f"[green]✓[/] {result.checkpoint}: held-out {result.metric} {result.value:.4f}{before}, "
-        f"{result.steps} steps in {result.seconds:.0f} s; see {result.record.name}",
-        highlight=False,
+    terminal.done(
+        f"{result.checkpoint}: held-out {result.metric} {result.value:.4f}{before}, "
+        f"{result.steps} steps in {result.seconds:.0f} s; see {result.record.name}"
     )
     return 0
