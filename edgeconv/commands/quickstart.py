@@ -35,7 +35,7 @@ def quickstart(
         Replace what an earlier quickstart left there.
     """
     from edgeconv.benchmarks.report import write_report
-    from edgeconv.benchmarks.run import RunSettings, run_benchmark, write_record
+    from edgeconv.benchmarks.run import run_benchmark, write_record
     from edgeconv.benchmarks.tables import run_table, verdict_table
     from edgeconv.bundles import load_bundle
     from edgeconv.export.options import ExportOptions
@@ -49,7 +49,7 @@ def quickstart(
             result = build_bundle(ExportOptions(model=name, output=output, force=force), stage)
         bundle = load_bundle(Path(result.bundles[0].path))
         with terminal.steps(f"bench {name}") as step:
-            record = run_benchmark(bundle, settings=RunSettings(attempts=1), progress=step)
+            record = run_benchmark(bundle, progress=step)
         write_record(record, output / f"{name}.json")
         verdict = check_parity(record)
         terminal.console.print(run_table(record))
