@@ -22,6 +22,7 @@ __all__ = [
     "refuse_existing",
     "sha256_bytes",
     "sha256_file",
+    "user_folder",
 ]
 
 ZIP_DATE = (1980, 1, 1, 0, 0, 0)
@@ -101,13 +102,27 @@ def _told(path: Path) -> Iterator[None]:
         raise UsageError(f"{path} cannot be written: {error.strerror or error}.", "Name another file.") from error
 
 
+def user_folder(variable: str, fallback: str) -> Path:
+    """`edgeconv` in the folder that `$variable` names, by default in `fallback` of the home folder; it is not made.
+
+    Raises:
+        UsageError: there is no home folder.
+    """
+    if named := os.environ.get(variable):
+        return Path(named) / "edgeconv"
+    try:
+        return Path.home() / fallback / "edgeconv"
+    except RuntimeError as error:
+        raise UsageError("This user has no home folder to keep things in.", "Set HOME to a folder of yours.") from error
+
+
 def cache_directory(name: str) -> Path:
     """`edgeconv/NAME` in the user's cache (`$XDG_CACHE_HOME`, by default `~/.cache`), made when missing.
 
     Raises:
         UsageError: it cannot be made.
     """
-    directory = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "edgeconv" / name
+    directory = user_folder("XDG_CACHE_HOME", ".cache") / name
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:

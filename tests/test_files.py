@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from edgeconv.files import (
     check_writable,
     sha256_bytes,
     sha256_file,
+    user_folder,
 )
 
 
@@ -71,6 +73,17 @@ def test_the_cache_is_where_the_system_says_and_its_absence_is_told(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     with pytest.raises(UsageError, match="cannot be made"):
         cache_directory("wheels")
+
+
+def test_a_user_without_a_home_folder_is_told_what_to_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert user_folder("XDG_STATE_HOME", ".local/state") == tmp_path / ".local/state/edgeconv"
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(os, "getuid", lambda: 2**31 - 7)  # nobody's
+    with pytest.raises(UsageError, match="no home folder") as told:
+        user_folder("XDG_STATE_HOME", ".local/state")
+    assert told.value.hint is not None and "HOME" in told.value.hint
 
 
 @pytest.mark.parametrize("name", ["file/x.json", "folder", ""])

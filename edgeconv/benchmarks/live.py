@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from edgeconv.files import user_folder
 from edgeconv.schema import SchemaError, from_dict, to_json
 
 __all__ = ["LiveRun", "LiveState", "is_running", "live_directory", "live_runs"]
@@ -109,8 +110,7 @@ _DEFAULTS = {field.name: field.default for field in dataclasses.fields(LiveState
 
 def live_directory() -> Path:
     """`edgeconv/live` in `$XDG_STATE_HOME` (by default `~/.local/state`)."""
-    state = os.environ.get("XDG_STATE_HOME")
-    return (Path(state) if state else Path.home() / ".local" / "state") / "edgeconv" / "live"
+    return user_folder("XDG_STATE_HOME", ".local/state") / "live"
 
 
 def live_runs(directory: Path | None = None) -> list[LiveState]:

@@ -14,6 +14,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from edgeconv.errors import RecordError
+from edgeconv.files import user_folder
 
 __all__ = ["APPLICATION_ID", "MIGRATIONS", "default_path", "one_view", "opened", "transaction"]
 
@@ -79,8 +80,7 @@ def default_path() -> Path:
     """`$EDGECONV_HISTORY`, else `edgeconv/history.sqlite` in `$XDG_DATA_HOME` (by default `~/.local/share`)."""
     if named := os.environ.get("EDGECONV_HISTORY"):
         return Path(named)
-    data = os.environ.get("XDG_DATA_HOME")
-    return (Path(data) if data else Path.home() / ".local" / "share") / "edgeconv" / "history.sqlite"
+    return user_folder("XDG_DATA_HOME", ".local/share") / "history.sqlite"
 
 
 @contextmanager

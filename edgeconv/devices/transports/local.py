@@ -22,6 +22,7 @@ from edgeconv.devices.transports.base import (
 )
 from edgeconv.devices.transports.exchange import exchange
 from edgeconv.errors import ConnectionLostError, DeviceError
+from edgeconv.files import user_folder
 
 __all__ = ["LocalTransport", "open_local"]
 
@@ -40,8 +41,7 @@ class LocalTransport:
             boot_id=_BOOT_ID.read_text().strip() if _BOOT_ID.exists() else None,
             python_version=platform.python_version(),
         )
-        cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        self.folder = str(Path(cache) / "edgeconv" / "local")
+        self.folder = str(user_folder("XDG_CACHE_HOME", ".cache") / "local")
         self._directory = tempfile.TemporaryDirectory(prefix="edgeconv-bench-")
         self.workspace = self._directory.name
 
