@@ -10,6 +10,7 @@ import contextlib
 import difflib
 import importlib
 import importlib.util
+import os
 import sys
 import traceback
 from collections.abc import Iterator
@@ -20,13 +21,17 @@ from edgeconv.errors import EdgeconvError
 
 __all__ = ["describe_error", "user_attribute"]
 
+_neighbours: dict[str, str] = {}
+"""The modules that user code imported, each with the directory that it was found in."""
+
 
 @contextlib.contextmanager
 def user_attribute(spec: str, role: str, error: type[EdgeconvError]) -> Iterator[object]:
     """Import the code before the last colon of `spec` and yield what is named after it.
 
     Modules are looked for in the current directory too, and a file may import its neighbours, for as long as the block
-    lasts.  A file is read anew each time, under a name of its own.
+    lasts.  A file is read anew each time, under a name of its own.  What is printed in the block goes to standard
+    error, for standard output may be read by a machine.
 
     Args:
         spec: as the user typed it.
@@ -43,7 +48,7 @@ def user_attribute(spec: str, role: str, error: type[EdgeconvError]) -> Iterator
     is_file = path.suffix == ".py"
     if is_file and not path.is_file():
         raise error(f"There is no file {place}, named by {spec!r}.", "Check the path.")
-    with _importable(path.resolve().parent if is_file else Path.cwd()):
+    with _importable(path.resolve().parent if is_file else Path.cwd()), contextlib.redirect_stdout(sys.stderr):
         # Whatever the user's own code raises is the user's error to read.
         try:
             code = _import_file(path) if is_file else importlib.import_module(place)
@@ -54,7 +59,7 @@ def user_attribute(spec: str, role: str, error: type[EdgeconvError]) -> Iterator
 
 def describe_error(error: BaseException) -> str:
     """Type, first line and place of what the user's code raised."""
-    message = (str(error) or "no message").splitlines()[0].rstrip(".")
+    message = next((line for line in str(error).splitlines() if line.strip()), "no message").rstrip(".")
     frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename != __file__ and f.lineno]
     own = [f for f in frames if not f.filename.startswith("<")]
     where = f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
@@ -63,7 +68,12 @@ def describe_error(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def _importable(directory: Path) -> Iterator[None]:
+    """Its modules can be imported; those of another directory are forgotten, which may have some of the same names."""
     entry = str(directory)
+    for name in [name for name, place in _neighbours.items() if place != entry]:
+        sys.modules.pop(name, None)
+        del _neighbours[name]
+    before = set(sys.modules)
     sys.path.insert(0, entry)
     importlib.invalidate_caches()
     try:
@@ -71,6 +81,9 @@ def _importable(directory: Path) -> Iterator[None]:
     finally:
         with contextlib.suppress(ValueError):
             sys.path.remove(entry)
+        for name in set(sys.modules) - before:
+            if (getattr(sys.modules[name], "__file__", None) or "").startswith(entry + os.sep):
+                _neighbours[name] = entry
 
 
 def _import_file(path: Path) -> ModuleType:

@@ -24,7 +24,7 @@ def compress(
     /,
     *,
     weights: Path | None = None,
-    input_shape: str | None = None,
+    input_shape: Annotated[tuple[str, ...], Parameter(negative="", consume_multiple=False, show_default=False)] = (),
     calibration: str | None = None,
     calibration_count: int = 16,
     energy: float | None = None,
@@ -51,9 +51,10 @@ def compress(
     weights
         Checkpoint: .safetensors, .pt or .pth.
     input_shape
-        Like 1x3x160x224; a built-in task knows its own.
+        Like 1x3x160x224, of several inputs NAME=1x3x160x224, one option each; a built-in task knows its own.
     calibration
-        Folder of images, .npy, .npz or file.py:function. Without it the kernels alone decide.
+        Folder of images, .npy, .npz or file.py:function; half of it judges. Without it the kernels alone decide, and
+        noise judges.
     calibration_count
         At most so many samples are used.
     energy
@@ -95,11 +96,13 @@ def compress(
     terminal.console.print(_table(report))
     sqnr = "identical" if report.output_sqnr_db is None else f"{report.output_sqnr_db:.1f} dB"
     terminal.console.print(
-        f"parameters {report.parameters_before:,} -> {report.parameters_after:,}, "
-        f"multiply-accumulates {report.macs_before / 1e6:,.0f} -> {report.macs_after / 1e6:,.0f} million, "
+        f"parameters {report.parameters_before:,} -> {report.parameters_after:,}, multiply-accumulates of the dense "
+        f"convolutions {report.macs_before / 1e6:,.4g} -> {report.macs_after / 1e6:,.4g} million, "
         f"output against the dense model {sqnr}",
         highlight=False,
     )
+    if finetune and not report.finetuned_steps:
+        terminal.console.print("fine-tuning brought the output no nearer: the factors are as they were before it")
     terminal.done(str(path))
     return 0
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -11,19 +12,23 @@ from torch import Tensor
 
 from edgeconv.compression.compress import CompressionReport, compress
 from edgeconv.errors import UsageError
-from edgeconv.export.data import input_ports, open_source
+from edgeconv.export.data import input_ports
 from edgeconv.export.golden import normalised
-from edgeconv.export.onnx import forward_parameters, parse_input_shapes
+from edgeconv.export.onnx import forward_parameters
+from edgeconv.export.subject import calibration_source, known_shapes
+from edgeconv.export.trace import trace
 from edgeconv.files import atomic_write_bytes, check_writable
 from edgeconv.models.loading import LoadedModel, load_model
 
 __all__ = ["compress_model"]
 
+_NOISE_SAMPLES = 2  # one to fit to and one to judge by
+
 
 def compress_model(
     model: str,
     weights: Path | None,
-    input_shape: str | None,
+    input_shapes: Sequence[str],
     calibration: str | None,
     calibration_count: int,
     *,
@@ -52,7 +57,10 @@ def compress_model(
     if path.exists() and not force:
         raise UsageError(f"{path} exists already.", "Use --force to replace it, or name another with -o.")
     check_writable(path)
-    samples = _samples(loaded, input_shape, calibration, calibration_count)
+    names = _positional(loaded.module)
+    samples = _samples(loaded, names, input_shapes, calibration, calibration_count)
+    progress("trace")
+    trace(loaded.module, _named(names, samples[0]))  # tells what is wrong with the model before any work
     compressed, report = compress(
         loaded.module,
         samples,
@@ -66,28 +74,35 @@ def compress_model(
     progress("write")
     with tempfile.TemporaryDirectory(prefix="edgeconv-compress-") as temporary:
         file = Path(temporary) / "model.pt2"
-        torch.export.save(torch.export.export(compressed.eval(), samples[0]), file)
+        torch.export.save(trace(compressed, _named(names, samples[0])), file)
         atomic_write_bytes(path, file.read_bytes())
     return path, report
 
 
+def _positional(module: torch.nn.Module) -> list[str]:
+    """The names of the inputs, which are given in their order."""
+    names = list(forward_parameters(module))
+    parameters = inspect.signature(module.forward).parameters
+    if by_name := [name for name in names if parameters[name].kind is inspect.Parameter.KEYWORD_ONLY]:
+        raise UsageError(
+            f"{type(module).__name__}.forward takes {by_name[0]!r} by keyword only.",
+            "Take the * out of its parameters.",
+        )
+    return names
+
+
 def _samples(
-    loaded: LoadedModel, input_shape: str | None, calibration: str | None, count: int
+    loaded: LoadedModel, names: Sequence[str], input_shapes: Sequence[str], calibration: str | None, count: int
 ) -> list[tuple[Tensor, ...]]:
-    if loaded.module is None:
-        raise UsageError(f"{loaded.source} is no module.")
-    names = list(forward_parameters(loaded.module))
-    shapes = {} if loaded.task is None else {names[0]: tuple(loaded.task.input_shape)}
-    shapes = {**shapes, **parse_input_shapes((input_shape,) if input_shape else (), names)}
-    missing = [name for name in names if name not in shapes]
-    if missing:
-        raise UsageError(f"The shape of input {missing[0]!r} is not known.", "Give it: --input-shape 1x3x224x224.")
-    if calibration is not None:
-        raw = open_source(calibration, shapes).take(count)
-    elif loaded.task is not None:
-        raw = [{names[0]: image[None]} for image in loaded.task.calibration(count)]
-    else:
+    shapes = known_shapes(loaded, names, input_shapes)
+    source = calibration_source(loaded, shapes, calibration, count)
+    if source is None:
         generator = torch.Generator().manual_seed(0)
-        return [tuple(torch.randn(shapes[name], generator=generator) for name in names)]
+        return [tuple(torch.randn(shapes[name], generator=generator) for name in names) for _ in range(_NOISE_SAMPLES)]
+    raw = source.take(count)
     ports = input_ports(raw, shapes, None, None)
     return [tuple(torch.from_numpy(normalised(s, ports)[name]) for name in names) for s in raw]
+
+
+def _named(names: Sequence[str], sample: tuple[Tensor, ...]) -> dict[str, Tensor]:
+    return dict(zip(names, sample, strict=True))

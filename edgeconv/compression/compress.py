@@ -44,7 +44,12 @@ class LayerReport:
 
 @dataclasses.dataclass(frozen=True)
 class CompressionReport:
-    """The whole model; `output_sqnr_db` is of the compressed against the dense one, None where they are identical."""
+    """The whole model.
+
+    Multiply-accumulates are of its dense convolutions, those listed in `layers`, alone.  `output_sqnr_db` is of the
+    compressed model against the dense one, on samples that nothing was fitted to where there are two or more; None
+    where they are identical.  `finetuned_steps` is 0 where fine-tuning brought the output no nearer.
+    """
 
     parameters_before: int
     parameters_after: int
@@ -71,7 +76,8 @@ def compress(
 
     Args:
         model: in evaluation mode; every `Conv2d` that is called counts.
-        samples: inputs of the model, each the arguments of one call; the first half chooses and fits, all are judged.
+        samples: inputs of the model, each the arguments of one call; the first half (the larger one) chooses and fits,
+            the other judges.
         energy: of each layer's output, a share that its rank must keep; or
         budget: a share of all convolutions' multiply-accumulates that may be left.  Exactly one of both.
         data_aware: weigh each layer's kernel by what its input really looks like on the samples.
@@ -85,8 +91,11 @@ def compress(
         ModelError: the model has no convolution, or gives values that are not finite.
     """
     _check(samples, energy, budget, multiple, finetune_steps)
+    half = (len(samples) + 1) // 2
+    fitting, judging = samples[:half], samples[half:] or samples
+    _check_output(model, samples[0])
     progress("observe")
-    layers = observe_layers(model, samples, data_aware=data_aware)
+    layers = observe_layers(model, fitting, data_aware=data_aware)
     if not layers:
         raise ModelError("The model calls no Conv2d on these samples.", "Only dense 2-D convolutions are factored.")
     candidates = [layer for layer in layers if not layer.refusal]
@@ -96,19 +105,19 @@ def compress(
     progress("decompose")
     decomposed = [_Decomposed(layer) for layer in candidates]
     spectra = [d.spectrum for d in decomposed]
-    ranks = (
-        ranks_by_energy(spectra, energy, multiple)
-        if energy is not None
-        else ranks_by_budget(spectra, _candidate_budget(layers, candidates, budget or 1.0), multiple)
-    )
+    if budget is None:
+        ranks = ranks_by_energy(spectra, 1.0 if energy is None else energy, multiple)
+    else:
+        ranks = ranks_by_budget(spectra, _candidate_budget(layers, candidates, budget), multiple)
     compressed = copy.deepcopy(model)
     chosen = {d.layer.name: (d, rank) for d, rank in zip(decomposed, ranks, strict=True)}
     for name, (kernel, chosen_rank) in chosen.items():
         if chosen_rank is not None:
-            _replace(compressed, name, kernel.factored(chosen_rank))
+            compressed = _replaced(compressed, name, kernel.factored(chosen_rank))
+    finetuned_steps = 0
     if finetune_steps:
         progress("fine-tune")
-        finetune(compressed, model, samples, finetune_steps, sve_weight)
+        finetuned_steps = finetune(compressed, model, fitting, finetune_steps, sve_weight)
     progress("judge")
     dense = "no rank below break-even keeps enough" if budget is None else "within the budget"
     reports = []
@@ -120,8 +129,8 @@ def compress(
         sum(p.numel() for p in compressed.parameters()),
         sum(r.macs_before for r in reports),
         sum(r.macs_after for r in reports),
-        _sqnr_db(model, compressed, samples),
-        finetune_steps,
+        _sqnr_db(model, compressed, judging),
+        finetuned_steps,
         reports,
     )
 
@@ -154,10 +163,22 @@ def _check(
 ) -> None:
     if (energy is None) == (budget is None):
         raise UsageError("Give either an energy that each layer keeps or a budget of multiply-accumulates, not both.")
+    if budget is not None and not 0 < budget <= 1:
+        raise UsageError(f"A budget of {budget} was asked for; it is a share, more than 0 and at most 1.")
     if not samples:
         raise UsageError("No sample was given; at least one input is needed to see the layers' sizes.")
     if multiple < 1 or finetune_steps < 0:
         raise UsageError(f"multiple ({multiple}) must be at least 1 and finetune_steps ({finetune_steps}) at least 0.")
+
+
+def _check_output(model: nn.Module, sample: Sample) -> None:
+    with torch.no_grad():
+        output = model(*sample)
+    if not isinstance(output, Tensor):
+        raise ModelError(
+            f"The model returns something of type {type(output).__name__}, not one tensor.",
+            "Wrap it in a module whose forward returns the tensor that counts.",
+        )
 
 
 def _candidate_budget(layers: Sequence[ConvLayer], candidates: Sequence[ConvLayer], budget: float) -> float:
@@ -173,9 +194,16 @@ def _candidate_budget(layers: Sequence[ConvLayer], candidates: Sequence[ConvLaye
     return min(share, 1.0)
 
 
-def _replace(model: nn.Module, name: str, layer: nn.Module) -> None:
-    parent, _, child = name.rpartition(".")
-    setattr(model.get_submodule(parent), child, layer)
+def _replaced(model: nn.Module, name: str, layer: nn.Module) -> nn.Module:
+    """`model` with `layer` in the place of the module `name`, under whatever other names it is registered too."""
+    old = model.get_submodule(name)
+    if old is model:
+        return layer
+    for path, module in list(model.named_modules(remove_duplicate=False)):
+        if module is old:
+            parent, _, child = path.rpartition(".")
+            setattr(model.get_submodule(parent), child, layer)
+    return model
 
 
 def _report(layer: ConvLayer, found: _Decomposed | None, rank: int | None, dense: str) -> LayerReport:
@@ -204,8 +232,6 @@ def _sqnr_db(model: nn.Module, compressed: nn.Module, samples: Sequence[Sample])
     with torch.no_grad():
         for sample in samples:
             before, after = model(*sample), compressed(*sample)
-            if not isinstance(before, Tensor):
-                raise ModelError("The model returns something else than one tensor.", "Wrap it so that it returns one.")
             if not bool(torch.isfinite(after).all()):
                 raise ModelError("The compressed model gives values that are not finite.", "Check the weights.")
             signal += float(before.double().square().sum())

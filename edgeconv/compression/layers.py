@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor, nn
 
+from edgeconv.errors import ModelError
 from edgeconv.layers.sfconv import SFConv2d
 
 __all__ = ["ConvLayer", "observe_layers"]
@@ -20,9 +21,9 @@ _RIDGE = 1e-6  # of the mean second moment: inputs that are always zero must not
 class ConvLayer:
     """A dense convolution in a model.
 
-    `dense_macs` and `macs_per_rank` are multiply-accumulates of one forward pass of one sample.  `moment` is
-    E[x x^T] (b * kW, b * kW) of what the horizontal step sees, the identity without data.  `refusal` says why the
-    layer stays dense whatever the budget; empty where it may be factored.
+    `dense_macs` and `macs_per_rank` are multiply-accumulates of one forward pass of one sample, all calls together.
+    `moment` is E[x x^T] (b * kW, b * kW) of what the horizontal step sees, the identity without data.  `refusal` says
+    why the layer stays dense whatever the budget; empty where it may be factored.
     """
 
     name: str
@@ -44,6 +45,9 @@ def observe_layers(model: nn.Module, samples: Iterable[tuple[Tensor, ...]], *, d
     """Run the samples through the model and describe each of its dense convolutions, in the order of execution.
 
     Convolutions inside an `SFConv2d` are factored already and left out.
+
+    Raises:
+        ModelError: a convolution reads something that is not finite.
     """
     factored = {id(step) for m in model.modules() if isinstance(m, SFConv2d) for step in m.children()}
     convs = {
@@ -53,16 +57,18 @@ def observe_layers(model: nn.Module, samples: Iterable[tuple[Tensor, ...]], *, d
     }
     order = itertools.count()
     observers = {name: _Observer(conv, data_aware, order) for name, conv in convs.items()}
-    handles = [conv.register_forward_hook(observers[name]) for name, conv in convs.items()]
+    handles = [conv.register_forward_hook(observers[name], with_kwargs=True) for name, conv in convs.items()]
+    count = 0
     try:
         with torch.no_grad():
             for sample in samples:
                 model(*sample)
+                count += 1
     finally:
         for handle in handles:
             handle.remove()
     called = sorted((o.order, name) for name, o in observers.items() if o.order is not None)
-    return [observers[name].layer(name) for _, name in called]
+    return [observers[name].layer(name, count) for _, name in called]
 
 
 class _Observer:
@@ -72,36 +78,42 @@ class _Observer:
         self._conv, self._data_aware, self._calls = conv, data_aware and conv.groups == 1, calls
         self.order: int | None = None  # None: never called
         self._positions = 0
-        self._macs = (0, 0)
+        self._dense_macs = self._macs_per_rank = 0
         width = conv.in_channels * conv.kernel_size[1]
         self._sum = torch.zeros(width, width, dtype=torch.float64)
 
-    def __call__(self, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        x = inputs[0]
+    def __call__(self, module: nn.Module, inputs: tuple[Tensor, ...], named: dict[str, Tensor], output: Tensor) -> None:
+        x = inputs[0] if inputs else named["input"]
         if self.order is None:
             self.order = next(self._calls)
-            self._macs = self._count(x, output)
+        self._count(x, output)
         if self._data_aware:
             patches = self._patches(x.double())
             self._sum += patches @ patches.T
             self._positions += patches.shape[1]
 
-    def layer(self, name: str) -> ConvLayer:
-        """What was seen, as a description."""
-        conv, (dense, per_rank) = self._conv, self._macs
+    def layer(self, name: str, samples: int) -> ConvLayer:
+        """What was seen in so many samples, as a description."""
+        conv = self._conv
         moment = torch.eye(len(self._sum), dtype=torch.float64)
         if self._data_aware:
             mean = self._sum / self._positions
+            if not bool(torch.isfinite(mean).all()):
+                raise ModelError(
+                    f"{name} reads values that are not finite.", "Check the weights before it, and the data."
+                )
             moment = mean + _RIDGE * mean.diagonal().mean().clamp_min(1e-30) * moment
-        layer = ConvLayer(name, conv, dense, per_rank, moment, "")
+        layer = ConvLayer(name, conv, self._dense_macs // samples, self._macs_per_rank // samples, moment, "")
         return dataclasses.replace(layer, refusal=_refusal(layer))
 
-    def _count(self, x: Tensor, output: Tensor) -> tuple[int, int]:
+    def _count(self, x: Tensor, output: Tensor) -> None:
         conv = self._conv
         kernel_h, kernel_w = conv.kernel_size
         rows_in, (rows, columns) = x.shape[-2], output.shape[-2:]
-        dense = rows * columns * conv.out_channels * (conv.in_channels // conv.groups) * kernel_h * kernel_w
-        return dense, rows_in * columns * conv.in_channels * kernel_w + rows * columns * conv.out_channels * kernel_h
+        inputs = conv.in_channels // conv.groups
+        self._dense_macs += rows * columns * conv.out_channels * inputs * kernel_h * kernel_w
+        self._macs_per_rank += rows_in * columns * conv.in_channels * kernel_w
+        self._macs_per_rank += rows * columns * conv.out_channels * kernel_h
 
     def _patches(self, x: Tensor) -> Tensor:
         """(b * kW, positions): what each position of the horizontal step multiplies with its weights."""
@@ -122,6 +134,8 @@ def _same(kernel: int, dilation: int) -> tuple[int, int]:
 
 def _refusal(layer: ConvLayer) -> str:
     conv = layer.conv
+    if type(conv).forward is not nn.Conv2d.forward or type(conv)._conv_forward is not nn.Conv2d._conv_forward:
+        return f"a forward of its own ({type(conv).__name__})"
     if conv.groups != 1:
         return f"{conv.groups} groups"
     if conv.padding_mode != "zeros":

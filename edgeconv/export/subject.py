@@ -8,7 +8,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from edgeconv.models.loading import LoadedModel
     from edgeconv.training.tasks import Task
 
-__all__ = ["Subject", "load_subject", "task_calibration"]
+__all__ = ["Subject", "calibration_source", "known_shapes", "load_subject", "task_calibration"]
 
 _SYNTHETIC_SEED = 20240301
 _TASK_CALIBRATION_COUNT = 16
@@ -102,7 +103,7 @@ def _with_iterations(loaded: LoadedModel, iterations: int) -> LoadedModel:
 def _module(loaded: LoadedModel, options: ExportOptions) -> _Handle:
     import torch
 
-    from edgeconv.export.onnx import forward_parameters, parse_input_shapes, to_onnx
+    from edgeconv.export.onnx import forward_parameters, to_onnx
 
     traceable: Any = loaded.exported_program or loaded.module
     module: torch.nn.Module
@@ -113,17 +114,9 @@ def _module(loaded: LoadedModel, options: ExportOptions) -> _Handle:
     elif loaded.module is not None:
         module, shapes, positional = loaded.module, {}, 0
         names = list(forward_parameters(module))
-        if loaded.task is not None:
-            shapes = {names[0]: tuple(loaded.task.input_shape)}
     else:
         raise ModelError(f"{options.model} gave neither a module nor a graph.")
-    shapes = {**shapes, **parse_input_shapes(options.input_shapes, names)}
-    missing = [name for name in names if name not in shapes]
-    if missing:
-        raise UsageError(
-            f"The shape of input {missing[0]!r} is not known.",
-            f"Give it: --input-shape {missing[0] + '=' if len(names) > 1 else ''}1x3x224x224, batch first.",
-        )
+    shapes = known_shapes(loaded, names, options.input_shapes, shapes)
 
     def run(inputs: Mapping[str, Array]) -> list[Array]:
         tensors = {name: torch.from_numpy(np.ascontiguousarray(inputs[name])) for name in names}
@@ -164,13 +157,7 @@ def _onnx(loaded: LoadedModel, options: ExportOptions) -> _Handle:
 def _data(
     loaded: LoadedModel, shapes: dict[str, tuple[int, ...]], options: ExportOptions
 ) -> tuple[list[Sample], SampleSource | None, str | None]:
-    calibration = None
-    if options.calibration is not None:
-        calibration = open_source(options.calibration, shapes)
-    elif loaded.task is not None:
-        calibration = task_calibration(loaded.task, shapes)
-    if calibration is not None:
-        calibration = _first(calibration, options.calibration_count)
+    calibration = calibration_source(loaded, shapes, options.calibration, options.calibration_count)
     if options.evaluation is not None:
         return open_source(options.evaluation, shapes).take(options.golden_count), calibration, options.metric
     if loaded.task is not None:
@@ -184,6 +171,51 @@ def _data(
         for _ in range(options.golden_count)
     ]
     return samples, None, None
+
+
+def known_shapes(
+    loaded: LoadedModel,
+    names: Sequence[str],
+    input_shapes: Sequence[str],
+    traced: Mapping[str, tuple[int, ...]] = MappingProxyType({}),
+) -> dict[str, tuple[int, ...]]:
+    """The shapes of a module's inputs: those that were asked for, else of the trace or the built-in task.
+
+    Raises:
+        UsageError: one is not known, or `input_shapes` are no shapes of these inputs.
+    """
+    from edgeconv.export.onnx import parse_input_shapes
+
+    shapes = dict(traced)
+    if loaded.task is not None:
+        shapes[names[0]] = tuple(loaded.task.input_shape)
+    shapes.update(parse_input_shapes(input_shapes, names))
+    missing = [name for name in names if name not in shapes]
+    if missing:
+        raise UsageError(
+            f"The shape of input {missing[0]!r} is not known.",
+            f"Give it: --input-shape {missing[0] + '=' if len(names) > 1 else ''}1x3x224x224, batch first.",
+        )
+    return shapes
+
+
+def calibration_source(
+    loaded: LoadedModel, shapes: Mapping[str, tuple[int, ...]], calibration: str | None, count: int
+) -> SampleSource | None:
+    """The first `count` calibration samples, the user's or the built-in task's; None where there are none.
+
+    Raises:
+        EdgeconvError: the data cannot be used, or `count` is not at least 1.
+    """
+    if count < 1:
+        raise UsageError(f"--calibration-count must be at least 1, found {count}.")
+    if calibration is not None:
+        source = open_source(calibration, shapes)
+    elif loaded.task is not None:
+        source = task_calibration(loaded.task, shapes)
+    else:
+        return None
+    return SampleSource(source.description, lambda: itertools.islice(iter(source), count))
 
 
 def task_calibration(task: Task, shapes: Mapping[str, tuple[int, ...]]) -> SampleSource:
@@ -219,12 +251,6 @@ def _task_input(task: Task, shapes: Mapping[str, tuple[int, ...]]) -> str:
             "Give your own --calibration and --eval for another shape.",
         )
     return name
-
-
-def _first(source: SampleSource, count: int) -> SampleSource:
-    if count < 1:
-        raise UsageError(f"--calibration-count must be at least 1, found {count}.")
-    return SampleSource(source.description, lambda: itertools.islice(iter(source), count))
 
 
 def _program_shapes(program: Any) -> tuple[list[str], dict[str, tuple[int, ...]]]:

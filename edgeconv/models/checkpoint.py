@@ -30,20 +30,25 @@ def load_weights(module: nn.Module, path: Path) -> None:
     state = _without_wrapper(read_state_dict(path), module.state_dict().keys())
     expected = {name: value for name, value in module.state_dict().items() if isinstance(value, Tensor)}
     differing = {name for name in state.keys() & expected.keys() if state[name].shape != expected[name].shape}
-    fitting = {name: value for name, value in state.items() if name not in differing}
+    foreign = {name for name in state.keys() & expected.keys() if _loses(state[name], expected[name])} - differing
+    fitting = {name: value for name, value in state.items() if name not in differing | foreign}
     try:
         found = module.load_state_dict(fitting, strict=False)
     except RuntimeError as error:
         raise CheckpointError(
             f"{path} does not fit {type(module).__name__}: {error}", "Use a checkpoint of this very model."
         ) from error
-    missing = [name for name in found.missing_keys if name not in differing]
+    missing = [name for name in found.missing_keys if name not in differing | foreign]
     problems = [
         _listing(missing, "missing"),
         _listing(found.unexpected_keys, "unexpected"),
         _listing(
             [f"{k} is {_shape(state[k])}, expected {_shape(expected[k])}" for k in expected if k in differing],
             "of another shape",
+        ),
+        _listing(
+            [f"{k} is {_kind(state[k])}, expected {_kind(expected[k])}" for k in expected if k in foreign],
+            "of another type",
         ),
     ]
     if any(problems):
@@ -134,12 +139,22 @@ def _without_wrapper(state: dict[str, Tensor], expected: Iterable[str]) -> dict[
     names = list(expected)
     for prefix in _WRAPPERS:
         if all(name.startswith(prefix) for name in state) and not any(name.startswith(prefix) for name in names):
-            state = {name.removeprefix(prefix): value for name, value in state.items()}
+            shorter = {name.removeprefix(prefix): value for name, value in state.items()}
+            return _without_wrapper(shorter, names)
     return state
 
 
 def _listing(names: Sequence[str], what: str) -> str:
     return f"{len(names)} {what} ({listed(names, _LISTED)})" if names else ""
+
+
+def _loses(stored: Tensor, expected: Tensor) -> bool:
+    """Whether it is no number as the module has: quantised integers need their scale, complex numbers two places."""
+    return expected.is_floating_point() and not stored.is_floating_point()
+
+
+def _kind(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
 
 
 def _shape(tensor: Tensor) -> str:

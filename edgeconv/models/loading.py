@@ -77,12 +77,27 @@ def load_model(spec: str, weights: Path | None = None) -> LoadedModel:
 
 
 def _built(name: str, source: str, module: nn.Module, weights: Path | None, task: Task | None = None) -> LoadedModel:
-    module = module.cpu().eval()
+    module = _ready(module, source).cpu().eval()
     if weights is None:
         check_finite(module.named_parameters(), module.named_buffers(), source)
         return LoadedModel(name, source, module, task=task)
     load_weights(module, weights)
     return LoadedModel(name, source, module, weights_sha256=sha256_file(weights), task=task)
+
+
+def _ready(module: nn.Module, source: str) -> nn.Module:
+    """The module itself without what runs it on several devices or compiles it."""
+    while isinstance(inner := getattr(module, _WRAPPERS.get(type(module).__name__, ""), None), nn.Module):
+        module = inner
+    for name, value in (*module.named_parameters(), *module.named_buffers()):
+        if isinstance(value, (nn.UninitializedParameter, nn.UninitializedBuffer)):
+            raise ModelError(
+                f"{source} has lazy modules: the shape of {name!r} is not known yet.",
+                "Run the model once on an example in the factory.",
+            )
+        if value.is_meta:
+            raise ModelError(f"{source} has no values: {name!r} is on the meta device.", "Build it on the CPU.")
+    return module
 
 
 def _task(name: str, weights: Path | None) -> LoadedModel:
@@ -153,4 +168,5 @@ def _unknown(spec: str, names: list[str]) -> UsageError:
     return UsageError(f"There is no model named {spec!r}.", hint)
 
 
+_WRAPPERS = {"DataParallel": "module", "DistributedDataParallel": "module", "OptimizedModule": "_orig_mod"}
 _FILES: dict[str, Callable[[Path, Path | None], LoadedModel]] = {".onnx": _onnx, ".pt2": _exported_program}

@@ -69,7 +69,7 @@ def train(
         ModelError: the loss or a weight became infinite or NaN.
     """
     recipe = task.recipe if steps is None else dataclasses.replace(task.recipe, steps=steps)
-    record_path = _check_request(output, recipe.steps)
+    record_path = _check_request(output, recipe.steps, seed)
     target = _device(device)
     started = time.monotonic()
     with torch.random.fork_rng(devices=[]):
@@ -175,11 +175,13 @@ def _normalised(images: np.ndarray[Any, Any], normalisation: Normalisation) -> T
     return (torch.from_numpy(images).float() * normalisation.scale - mean) / std
 
 
-def _check_request(output: Path, steps: int) -> Path:
+def _check_request(output: Path, steps: int, seed: int) -> Path:
     if output.suffix != ".safetensors":
         raise UsageError(f"The output {output} must end in .safetensors.", f"For example -o {output.stem}.safetensors")
     if steps < 1:
         raise UsageError(f"A training needs at least one step, not {steps}.", "Use --steps 1 or more.")
+    if not 0 <= seed < 2**63:
+        raise UsageError(f"The seed {seed} is none: it must be at least 0 and below 2^63.")
     record = output.with_suffix(".json")
     for path in (output, record):
         if path.exists():
@@ -191,7 +193,7 @@ def _check_request(output: Path, steps: int) -> Path:
 def _device(name: str) -> torch.device:
     try:
         device = torch.device(name)
-        torch.empty(1, device=device)
+        torch.ones(1, device=device).item()  # which the meta device refuses
     except (RuntimeError, AssertionError) as error:  # torch asserts that CUDA was compiled in
         reason = str(error).splitlines()[0]
         raise UsageError(f"PyTorch cannot use the device {name!r}: {reason}", "Use --device cpu.") from error

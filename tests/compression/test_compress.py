@@ -99,7 +99,8 @@ def test_fine_tuning_brings_the_output_nearer():
     plain = compress(full_rank(), skewed(), budget=0.4)[1]
     tuned = compress(full_rank(), skewed(), budget=0.4, finetune_steps=60)[1]
     assert tuned.macs_after == plain.macs_after
-    assert tuned.output_sqnr_db > plain.output_sqnr_db + 1
+    assert tuned.output_sqnr_db > plain.output_sqnr_db + 0.5  # on samples that it was not tuned to
+    assert tuned.finetuned_steps == 60
 
 
 def test_a_budget_is_for_the_whole_model():

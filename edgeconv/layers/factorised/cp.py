@@ -54,6 +54,8 @@ def _alternate(tensor: Tensor, rank: int) -> list[Tensor]:
     generator = torch.Generator().manual_seed(0)
     factors = [_start(tensor, axis, rank, generator) for axis in range(tensor.ndim)]
     norm, before = tensor.norm(), float("inf")
+    if norm == 0:
+        return [torch.zeros_like(factor) for factor in factors]
     for _ in range(_SWEEPS):
         for axis in range(tensor.ndim):
             factors[axis] = _solve(tensor, factors, axis)
