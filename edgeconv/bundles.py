@@ -45,6 +45,7 @@ XZ = ".xz"  # ends the name of a file that is compressed so within a `.zip`
 WHEELS_PATH = "wheels"  # hash-locked wheels for the device's own Python
 LOCK_PATH = f"{WHEELS_PATH}/requirements.lock"
 PACK_PATH = "pack/python.tar.gz"  # a Python for a device without one
+_CHUNK_BYTES = 1 << 20
 _AGAIN = "Export it again, or fetch an unchanged copy."
 
 
@@ -156,8 +157,12 @@ def open_bundle(path: Path) -> Iterator[Bundle]:
         yield load_bundle(path)
         return
     with tempfile.TemporaryDirectory(prefix="edgeconv-bundle-") as temporary:
-        _unpack(path, Path(temporary))
-        yield load_bundle(Path(temporary))
+        try:
+            _unpack(path, Path(temporary))
+            bundle = load_bundle(Path(temporary))
+        except BundleError as error:  # of the user's file, not of where it was unpacked
+            raise BundleError(error.message.replace(temporary, str(path)), error.hint) from error
+        yield bundle
 
 
 def _unpack(path: Path, directory: Path) -> None:
@@ -178,9 +183,11 @@ def _unpack(path: Path, directory: Path) -> None:
 
 def _expand(squeezed: Path, path: Path, size: int) -> None:
     """Write what the `.xz` file holds to `path`, no more than the manifest's size and one byte that betrays it."""
+    left = size + 1
     try:
-        with lzma.open(squeezed) as stream:
-            path.write_bytes(stream.read(size + 1))
+        with lzma.open(squeezed) as stream, path.open("wb") as target:
+            while left > 0 and (chunk := stream.read(min(left, _CHUNK_BYTES))):
+                left -= target.write(chunk)
     except (lzma.LZMAError, EOFError) as error:
         raise BundleError(f"{squeezed.name} in the bundle cannot be unpacked: {error}.", _AGAIN) from error
     squeezed.unlink()

@@ -46,6 +46,7 @@ app = App(
     help_epilogue=_EPILOGUE,
     version=lambda: edgeconv.__version__,
     result_action="return_value",
+    suppress_keyboard_interrupt=False,  # `run` says what became of what was half done
 )
 
 for _verb in (

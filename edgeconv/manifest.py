@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Dict, List, Optional
 
 from edgeconv.errors import BundleError
-from edgeconv.schema import from_dict, refuse_newer
+from edgeconv.schema import SchemaError, from_dict, refuse_newer
 
 __all__ = [
     "GATES_FACT",
@@ -79,6 +79,9 @@ class FileEntry:
     sha256: str
     bytes: int
 
+    def __post_init__(self) -> None:
+        _check_size(self.bytes)
+
 
 @dataclasses.dataclass(frozen=True)
 class Int8Proof:
@@ -122,6 +125,9 @@ class Artifact:
     facts: Dict[str, str] = dataclasses.field(default_factory=dict)  # e.g. {"transposes": "0", "int8 MACs": "100 %"}
     reference: str = "qdq"
     proof: Optional[Int8Proof] = None
+
+    def __post_init__(self) -> None:
+        _check_size(self.bytes)
 
     @property
     def paths(self) -> List[str]:
@@ -204,6 +210,11 @@ class Manifest:
     tools: Dict[str, str]
     reproduce: List[str]
 
+    def __post_init__(self) -> None:
+        for name in ("inputs", "outputs"):
+            if not getattr(self, name):
+                raise SchemaError(f"{name}: expected at least one")
+
     def artifact(self, runtime: str, precision: str) -> Artifact:
         """The artefact of `runtime` in `precision`; BundleError with what there is otherwise."""
         for candidate in self.artifacts:
@@ -234,3 +245,8 @@ def read_manifest(directory: Path) -> Manifest:
         return from_dict(Manifest, document)
     except (ValueError, RecursionError) as error:  # SchemaError and JSONDecodeError are ValueErrors
         raise BundleError(f"{path} is damaged or foreign: {error}.", "Export the bundle again.") from error
+
+
+def _check_size(size_bytes: int) -> None:
+    if size_bytes < 0:
+        raise SchemaError(f"bytes: expected a size, found {size_bytes}")

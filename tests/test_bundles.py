@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import lzma
 import os
 import shutil
 import stat
@@ -184,4 +185,34 @@ def test_a_newer_bundle_asks_for_an_update(tiny_bundle):
     document = json.loads((tiny_bundle / "manifest.json").read_text())
     (tiny_bundle / "manifest.json").write_text(json.dumps({**document, "schema_version": 99, "new": 1}))
     with pytest.raises(BundleError, match="Update edgeconv"):
+        load_bundle(tiny_bundle)
+
+
+@pytest.mark.parametrize(
+    ("size", "words"), [(-2, "expected a size"), (10**30, "has been changed"), (0, "has been changed")]
+)
+def test_a_squeezed_file_is_unpacked_no_further_than_the_manifest_says(size, words, tiny_bundle, tmp_path):
+    document = json.loads((tiny_bundle / "manifest.json").read_text())
+    artifact = document["artifacts"][0]
+    path = tiny_bundle / artifact["path"]
+    Path(f"{path}.xz").write_bytes(lzma.compress(path.read_bytes()))
+    path.unlink()
+    artifact["bytes"] = size
+    (tiny_bundle / "manifest.json").write_text(json.dumps(document))
+    with pytest.raises(BundleError, match=words), open_bundle(packed(tiny_bundle, tmp_path / "b.zip")):
+        pass
+
+
+def test_what_is_wrong_in_a_zip_is_told_of_the_zip(tiny_bundle, tmp_path):
+    (tiny_bundle / "README.md").unlink()
+    path = packed(tiny_bundle, tmp_path / "b.zip")
+    with pytest.raises(BundleError) as told, open_bundle(path):
+        pass
+    assert told.value.message.startswith(f"Bundle {path}: README.md is missing")
+
+
+def test_a_manifest_without_outputs_is_damaged(tiny_bundle):
+    document = json.loads((tiny_bundle / "manifest.json").read_text())
+    (tiny_bundle / "manifest.json").write_text(json.dumps({**document, "outputs": []}))
+    with pytest.raises(BundleError, match="outputs: expected at least one"):
         load_bundle(tiny_bundle)

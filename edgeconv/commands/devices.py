@@ -112,15 +112,26 @@ def probe(
         Print everything that was found as JSON.
     """
     from edgeconv.devices.probe import fitted_profile, probe_target
-    from edgeconv.devices.profile import format_profile
+    from edgeconv.devices.profile import check_name, format_profile
     from edgeconv.devices.transports import open_transport
     from edgeconv.errors import UsageError
-    from edgeconv.files import atomic_write_bytes
+    from edgeconv.files import atomic_write_bytes, check_writable
+    from edgeconv.schema import SchemaError
 
-    if save is not None and save.suffix != ".toml":
-        raise UsageError(f"{save} is no profile's name: it must end in .toml.")
-    if save is not None and save.exists() and not force:
-        raise UsageError(f"{save} exists already and is kept as it is.", "Use --force to replace it.")
+    if save is not None:
+        if save.suffix != ".toml":
+            raise UsageError(f"{save} is no profile's name: it must end in .toml, like board.toml.")
+        try:
+            check_name(save.stem)
+        except SchemaError as error:
+            raise UsageError(
+                f"{save} would make a profile that cannot be used: {error}.", "Name it otherwise."
+            ) from error
+        if save.exists() and not force:
+            raise UsageError(f"{save} exists already and is kept as it is.", "Use --force to replace it.")
+        check_writable(save)
+    elif force:
+        raise UsageError("--force replaces the file of --save.", "Name it.")
     terminal = Terminal(json)
     with terminal.stages("probe") as progress:
         progress(target)

@@ -133,7 +133,7 @@ def _stop(terminal: Terminal, board: Board | None) -> int:
     if stopped:
         terminal.done(f"stopped {', '.join(stopped)}")
         return 0
-    terminal.console.print(f"{board.name if board else 'No emulated board'} does not run.", highlight=False)
+    terminal.console.print(f"{board.name} does not run." if board else "No emulated board runs.", highlight=False)
     return EXIT_FAILED if board else 0
 
 

@@ -11,6 +11,8 @@ from edgeconv.commands.terminal import Terminal
 
 __all__ = ["inspect"]
 
+_SHARE = 0.25
+
 
 def inspect(
     model: str,
@@ -19,7 +21,7 @@ def inspect(
     weights: Path | None = None,
     input_shape: Annotated[tuple[str, ...], Parameter(negative="", consume_multiple=False, show_default=False)] = (),
     schemes: Annotated[bool, Parameter(negative="", show_default=False)] = False,
-    share: float = 0.25,
+    share: float | None = None,
     json: Annotated[bool, Parameter(negative="", show_default=False)] = False,
 ) -> int:
     """Show a model's operators as they will be exported: shapes, parameters and multiply-accumulates of each layer.
@@ -38,13 +40,19 @@ def inspect(
     schemes
         Instead, fit every factorisation scheme to every convolution and show the error of its kernel.
     share
-        With --schemes: the share of a layer's weights that each scheme may use.
+        With --schemes: the share of a layer's weights that each scheme may use (default 0.25).
     json
         Print the rows as JSON.
     """
+    from edgeconv.errors import UsageError
+
     terminal = Terminal(json)
     if schemes:
-        return _schemes(model, weights, share, terminal, json)
+        if input_shape:
+            raise UsageError("--schemes fits kernels, which have no input: --input-shape has no meaning with it.")
+        return _schemes(model, weights, _SHARE if share is None else share, terminal, json)
+    if share is not None:
+        raise UsageError("--share says how many weights a scheme may use.", "Give it with --schemes.")
     from edgeconv.export.inspection import inspect_model, layers_table
 
     with terminal.stages("inspect") as progress:

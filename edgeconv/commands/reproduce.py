@@ -19,6 +19,7 @@ def reproduce(
     all: Annotated[bool, _Flag] = False,  # noqa: A002 — the flag's name
     list: Annotated[bool, _Flag] = False,  # noqa: A002 — the flag's name
     output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
+    force: Annotated[bool, _Flag] = False,
     json: Annotated[bool, _Flag] = False,
 ) -> int:
     """Run headline results of the papers again: claim, condition, our number, and whether the claim holds.
@@ -37,28 +38,39 @@ def reproduce(
         Only list them.
     output
         Also write the table as Markdown.
+    force
+        Replace that file if it exists.
     json
         Print the rows as JSON.
     """
-    from edgeconv.files import atomic_write_bytes
+    from edgeconv.errors import UsageError
+    from edgeconv.files import atomic_write_bytes, check_writable
     from edgeconv.reproduce import get_experiments, run_experiments
     from edgeconv.reproduce.claims import Outcomes
     from edgeconv.reproduce.views import outcome_markdown, outcome_table
 
     terminal = Terminal(json)
+    if names and (all or list):
+        raise UsageError(f"--{'all' if all else 'list'} has no meaning with names of experiments.", "Leave it out.")
     if list:
         for experiment in get_experiments():
             mark = " (minutes)" if experiment.slow else ""
             terminal.console.print(f"[bold]{experiment.name}[/]  {experiment.headline}{mark}", highlight=False)
         return 0
+    chosen = get_experiments(names, slow=all)
+    if output is not None:
+        if output.exists() and not force:
+            raise UsageError(f"{output} exists already and is kept as it is.", "Use --force to replace it.")
+        check_writable(output)
     outcomes = []
     with terminal.steps("reproduce") as progress:
-        for outcome in run_experiments(get_experiments(names, slow=all), progress):
+        for outcome in run_experiments(chosen, progress):
             outcomes.append(outcome)
             if not json:
                 terminal.console.print(outcome_table(outcome))
     if output is not None:
-        atomic_write_bytes(output, outcome_markdown(outcomes).encode())
+        words = ["edgeconv reproduce", *names, *(["--all"] if all else []), f"-o {output}"]
+        atomic_write_bytes(output, outcome_markdown(outcomes, " ".join(words)).encode())
         terminal.done(str(output))
     if json:
         terminal.print_json(Outcomes(outcomes))

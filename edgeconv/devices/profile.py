@@ -6,11 +6,16 @@ import dataclasses
 import difflib
 import json
 import platform
+import re
 import sys
 from pathlib import Path
 from typing import Any
 
+from packaging.requirements import InvalidRequirement, Requirement
+
 from edgeconv.errors import DeviceError
+from edgeconv.manifest import PRECISIONS
+from edgeconv.runtimes import runtime_names
 from edgeconv.schema import SchemaError, from_dict, to_dict
 
 if sys.version_info >= (3, 11):
@@ -18,10 +23,22 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-__all__ = ["Cluster", "DeviceProfile", "Sensors", "Target", "format_profile", "load_profile", "profile_names"]
+__all__ = [
+    "Cluster",
+    "DeviceProfile",
+    "Sensors",
+    "Target",
+    "check_name",
+    "format_profile",
+    "load_profile",
+    "onnx_activations",
+    "profile_names",
+]
 
 _PROFILES = Path(__file__).parent / "profiles"
 _HOST = "host"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_VERSION = re.compile(r"(\d+\.\d+)?")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +54,8 @@ class Target:
     quantisation: str = "asymmetric"
 
     def __post_init__(self) -> None:
+        _one_of("runtime", self.runtime, (*runtime_names(), "tensorrt"))  # which is run by its own tool
+        _one_of("precision", self.precision, PRECISIONS)
         _one_of("quantisation", self.quantisation, ("asymmetric", "symmetric", "symmetric-outputs"))
 
 
@@ -90,10 +109,21 @@ class DeviceProfile:
     notes: list[str] = dataclasses.field(default_factory=list)
 
     def __post_init__(self) -> None:
+        check_name(self.name)
         _one_of("onnx_activations", self.onnx_activations, ("int8", "uint8"))
-        for name in ("threads", "channel_multiple"):
-            if getattr(self, name) < 1:
-                raise SchemaError(f"{name}: expected at least 1, found {getattr(self, name)}")
+        for name in ("python", "glibc"):
+            _matching(name, getattr(self, name), _VERSION, "a version of two numbers like 3.11, or nothing")
+        _at_least_one("threads", self.threads)
+        _at_least_one("channel_multiple", self.channel_multiple)
+        if self.memory_bytes is not None:
+            _at_least_one("memory_bytes", self.memory_bytes)
+        for cluster in self.clusters:
+            _at_least_one("cores", cluster.cores)
+        for requirement in (one for listed in self.requirements.values() for one in listed):
+            try:
+                Requirement(requirement)
+            except InvalidRequirement as error:
+                raise SchemaError(f"requirements: {requirement!r} is none of pip's ({error})") from error
         wanted = [(target.runtime, target.precision) for target in self.targets]
         twice = next((pair for pair in wanted if wanted.count(pair) > 1), None)
         if twice is not None:
@@ -131,6 +161,11 @@ def load_profile(name: str) -> DeviceProfile:
     return _this_machine(profile) if name == _HOST else profile
 
 
+def onnx_activations(machine: str) -> str:
+    """What ONNX Runtime's int8 kernels for this machine read: "int8" or "uint8"."""
+    return "int8" if machine in ("aarch64", "arm64") else "uint8"
+
+
 def format_profile(profile: DeviceProfile) -> str:
     """The profile as the TOML of a file that `load_profile` reads."""
     return "".join(f"{key} = {_toml(value)}\n" for key, value in to_dict(profile).items() if value is not None)
@@ -153,11 +188,26 @@ def _this_machine(profile: DeviceProfile) -> DeviceProfile:
     return dataclasses.replace(
         profile,
         machine=machine,
-        onnx_activations="int8" if machine in ("aarch64", "arm64") else "uint8",
+        onnx_activations=onnx_activations(machine),
         os=f"{platform.system()} {platform.release()}",
         python=f"{sys.version_info.major}.{sys.version_info.minor}",
         glibc=version if libc == "glibc" else "",
     )
+
+
+def check_name(name: str) -> None:
+    """Raise `SchemaError` where a profile cannot be called so: bundles have it in the names of their folders."""
+    _matching("name", name, _NAME, "letters, digits, '.', '_' and '-', a letter or digit first")
+
+
+def _at_least_one(name: str, value: int) -> None:
+    if value < 1:
+        raise SchemaError(f"{name}: expected at least 1, found {value}")
+
+
+def _matching(name: str, value: str, pattern: re.Pattern[str], expected: str) -> None:
+    if not pattern.fullmatch(value):
+        raise SchemaError(f"{name}: expected {expected}, found {value!r}")
 
 
 def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:

@@ -6,9 +6,11 @@ runner's own code, here as on the device, never by the user.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import math
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,7 @@ Array = npt.NDArray[Any]
 Sample = dict[str, Array]
 TARGET_KEY = "target"
 _GOLDEN_STRIDE = 4  # every 4th of the first samples is kept from calibration, so int8 is judged on data it never saw
+_END = object()
 _SHAPES = "Expected: a folder of images, a .npy, a .npz with one array per input, or file.py:function."
 
 
@@ -242,7 +245,7 @@ def _function(spec: str, shapes: Mapping[str, tuple[int, ...]]) -> Callable[[], 
 
     def samples() -> Iterator[Sample]:
         try:
-            for index, item in enumerate(function()):
+            for index, item in enumerate(_aside(function)):
                 yield _as_sample(item, names, f"{spec}, sample {index}")
         except EdgeconvError:
             raise
@@ -252,6 +255,18 @@ def _function(spec: str, shapes: Mapping[str, tuple[int, ...]]) -> Callable[[], 
             ) from error
 
     return samples
+
+
+def _aside(function: Callable[[], Iterable[Any]]) -> Iterator[Any]:
+    """What it gives; what it prints goes to standard error, for standard output may be read by a machine."""
+    with contextlib.redirect_stdout(sys.stderr):
+        items = iter(function())
+    while True:
+        with contextlib.redirect_stdout(sys.stderr):
+            item = next(items, _END)
+        if item is _END:
+            return
+        yield item
 
 
 def _as_sample(item: Any, names: list[str], where: str) -> Sample:

@@ -12,6 +12,10 @@ from edgeconv.graph import constant_value, static_shape
 __all__ = ["count_macs", "count_weights"]
 
 
+_SCALED = ("BatchNormalization", "LayerNormalization", "GroupNormalization", "InstanceNormalization", "PRelu")
+_BATCH_NORM_TRAINED = 3  # the input, scale and shift come first
+
+
 def count_macs(node: ir.Node) -> int:
     """Multiply-accumulates of one convolution or matrix product; 0 for every other operator.
 
@@ -22,10 +26,17 @@ def count_macs(node: ir.Node) -> int:
 
 
 def count_weights(node: ir.Node) -> int:
-    """Elements of the constants that `node` reads, where it is a layer with weights; else 0."""
-    if node.op_type not in _COUNTERS and node.op_type != "BatchNormalization":
+    """Trained numbers that `node` reads, where it is a layer with weights; else 0.
+
+    A bias of zeros is one that the exporter adds to a layer without one, and the statistics of a normalisation were
+    observed and not trained.
+    """
+    if node.op_type not in _COUNTERS and node.op_type not in _SCALED:
         return 0
-    constants = (constant_value(value) for value in node.inputs[1:])
+    last = _BATCH_NORM_TRAINED if node.op_type == "BatchNormalization" else len(node.inputs)
+    constants = [constant_value(value) for value in node.inputs[1:last]]
+    if node.op_type == "Conv" and len(constants) > 1 and constants[1] is not None and not constants[1].any():
+        constants.pop()
     return sum(constant.size for constant in constants if constant is not None)
 
 

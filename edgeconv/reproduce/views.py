@@ -31,9 +31,9 @@ def outcome_table(outcome: Outcome) -> Table:
     return table
 
 
-def outcome_markdown(outcomes: Sequence[Outcome]) -> str:
-    """All experiments as a page."""
-    parts = ["# Headline results, reproduced\n", "Made by `edgeconv reproduce --all -o docs/reproduction.md`.\n"]
+def outcome_markdown(outcomes: Sequence[Outcome], command: str) -> str:
+    """All experiments as a page, made by `command`."""
+    parts = ["# Headline results, reproduced\n", f"Made by `{command}`.\n"]
     for outcome in outcomes:
         parts.append(f"\n## {outcome.headline}\n\n`edgeconv reproduce {outcome.name}`, {outcome.seconds:.0f} s\n\n")
         parts.append("| claim | condition | expected | found | verdict |\n|---|---|---|---|---|\n")

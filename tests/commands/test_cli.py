@@ -332,6 +332,7 @@ def test_inspect_lists_the_layers(here: Path, capsys: pytest.CaptureFixture[str]
     assert run(["inspect", "net.py:factory", "--input-shape", "1x3x16x24", "--json"]) == 0
     inspection = json.loads(capsys.readouterr().out)
     assert inspection["parameters"] == 3 * 8 * 9 + 8 + 16 + 8 * 2 + 2
+    assert sum(row["parameters"] for row in inspection["rows"]) == inspection["parameters"]
     assert inspection["macs"] == (3 * 8 * 9 + 8 * 2) * 16 * 24
     assert run(["inspect", "net.py:factory", "--input-shape", "1x3x16x24"]) == 0
     assert "first/Conv" in capsys.readouterr().out
@@ -359,6 +360,25 @@ def test_a_reader_that_has_gone_is_no_error_of_ours(tmp_path: Path) -> None:
     errors = process.stderr.read()
     process.wait()
     assert "Traceback" not in errors
+
+
+def test_an_interrupted_verb_says_that_nothing_half_written_is_left(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("edgeconv.export.inspection.inspect_model", interrupt)
+    assert run(["inspect", "net.py:factory"]) == 130
+    assert "interrupted; nothing half-written was left" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [["--share", "0.5"], ["--schemes", "--input-shape", "1x3x16x24"]])
+def test_inspect_refuses_what_has_no_meaning(
+    here: Path, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    assert run(["inspect", "net.py:factory", *arguments]) == 2
+    assert "--schemes" in capsys.readouterr().err
 
 
 def test_a_terminal_without_our_marks_is_written_to_all_the_same(tmp_path: Path) -> None:

@@ -127,6 +127,10 @@ def test_layers_that_cannot_win_say_why():
         (lambda: compress(Net().eval(), samples(), energy=0.9, budget=0.5), UsageError, "not both"),
         (lambda: compress(Net().eval(), samples()), UsageError, "either an energy"),
         (lambda: compress(Net().eval(), [], energy=0.9), UsageError, "No sample"),
+        (lambda: compress(Net().eval(), samples(), budget=0.0), UsageError, "budget of 0.0"),
+        (lambda: compress(Net().eval(), samples(), budget=1.5), UsageError, "budget of 1.5"),
+        (lambda: compress(Net().eval(), samples(), budget=float("nan")), UsageError, "budget of nan"),
+        (lambda: compress(Net().eval(), [(float("inf") * samples()[0][0],)], energy=0.9), ModelError, "not finite"),
         (lambda: compress(Net().eval(), samples(), energy=0.9, multiple=0), UsageError, "multiple"),
         (lambda: compress(Net().eval(), samples(), budget=0.01), UsageError, "cannot be met"),
         (lambda: compress(nn.ReLU(), samples(), energy=0.9), ModelError, "no Conv2d"),
@@ -136,3 +140,71 @@ def test_layers_that_cannot_win_say_why():
 def test_bad_input_is_named(call, error, words):
     with pytest.raises(error, match=words):
         call()
+
+
+class Twice(nn.Module):
+    """A convolution under two names, and one that is called at two sizes."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.first = nn.Conv2d(8, 16, 3, padding=1)
+        self.features = nn.Sequential(self.first, nn.ReLU())
+        self.shared = nn.Conv2d(16, 16, 3, padding=1)
+
+    def forward(self, x):
+        x = self.shared(self.features(x))
+        return self.shared(x[..., ::2, ::2]).relu().sum((2, 3)) + x.sum((2, 3))
+
+
+def test_a_layer_of_two_names_is_replaced_under_both():
+    compressed, report = compress(Twice().eval(), samples(), energy=0.5)
+    assert compressed.features[0] is compressed.first
+    assert isinstance(compressed.first, SFConv2d)
+    assert report.parameters_after == sum(p.numel() for p in compressed.parameters())
+    assert report.output_sqnr_db < 60
+
+
+def test_a_layer_counts_as_often_as_it_is_called():
+    _, report = compress(Twice().eval(), samples(), budget=0.5)
+    counted = {layer.name: layer.macs_before for layer in report.layers}
+    assert counted["shared"] == 16 * 16 * 9 * (16 * 20 + 8 * 10)
+    assert report.macs_after <= 0.5 * report.macs_before
+
+
+def test_a_model_that_is_one_convolution_is_replaced_itself():
+    compressed, _ = compress(nn.Conv2d(8, 16, 3, padding=1).eval(), samples(), budget=0.5)
+    assert isinstance(compressed, SFConv2d)
+
+
+class Standardised(nn.Conv2d):
+    def forward(self, x):
+        weight = self.weight - self.weight.mean((1, 2, 3), keepdim=True)
+        return nn.functional.conv2d(x, weight, self.bias, padding=self.padding)
+
+
+def test_a_convolution_with_a_forward_of_its_own_stays_as_it_is():
+    net = nn.Sequential(Standardised(8, 16, 3, padding=1), nn.Conv2d(16, 16, 3, padding=1)).eval()
+    compressed, report = compress(net, samples(), energy=0.5)
+    assert report.layers[0].reason == "a forward of its own (Standardised)"
+    assert type(compressed[0]) is Standardised
+
+
+class Frozen(nn.Sequential):
+    @torch.no_grad()
+    def forward(self, x):
+        return super().forward(x)
+
+
+def test_fine_tuning_without_a_gradient_is_refused():
+    net = Frozen(nn.Conv2d(8, 16, 3, padding=1), nn.ReLU()).eval()
+    with pytest.raises(ModelError, match="no gradient"):
+        compress(net, samples(), budget=0.5, finetune_steps=2)
+
+
+def test_fine_tuning_that_brings_nothing_leaves_the_factors(monkeypatch):
+    monkeypatch.setattr("edgeconv.compression.finetune._LEARNING_RATE", 10.0)
+    plain, _ = compress(full_rank(), skewed(), budget=0.4)
+    tuned, report = compress(full_rank(), skewed(), budget=0.4, finetune_steps=3)
+    assert report.finetuned_steps == 0
+    assert all(torch.equal(a, b) for a, b in zip(plain.parameters(), tuned.parameters(), strict=True))

@@ -24,6 +24,13 @@ def test_every_plain_convolution_has_a_row_and_grouped_ones_have_none():
     assert "depthwise" not in rows[1].cells  # a 1x1 is not made smaller by it
 
 
+def test_a_kernel_of_zeros_is_met_by_every_scheme():
+    conv = nn.Conv2d(8, 16, 3)
+    nn.init.zeros_(conv.weight)
+    (row,) = compare_schemes(conv, 0.5)
+    assert {cell.kernel_error for cell in row.cells.values()} == {0.0}
+
+
 @pytest.mark.parametrize("share", [0.2, 0.5, 0.9])
 def test_no_scheme_takes_more_than_its_share(share):
     for row in compare_schemes(net(), share):

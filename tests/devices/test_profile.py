@@ -19,6 +19,8 @@ from edgeconv.devices.profile import (
 )
 from edgeconv.errors import DeviceError
 from edgeconv.export.conversion import CONVERTERS
+from edgeconv.manifest import PRECISIONS
+from edgeconv.runtimes import runtime_names
 from edgeconv.schema import from_dict, to_dict
 
 MINIMAL = """\
@@ -131,6 +133,15 @@ def test_a_profile_of_ones_own_needs_little(tmp_path):
         (MINIMAL.replace("targets = [", f"targets = [{TARGET}, "), "onnxruntime int8 is there twice"),
         (MINIMAL + "clusters = [{ cores = 4 }]\n", "clusters[0]: missing key 'core'"),
         ("name = ", "is not valid"),
+        (MINIMAL.replace('name = "mine"', 'name = "../../evil"'), "name: expected letters"),
+        (MINIMAL.replace('name = "mine"', 'name = ""'), "name: expected letters"),
+        (MINIMAL.replace('runtime = "onnxruntime"', 'runtime = "onnxrt"'), "runtime: expected litert or onnxruntime"),
+        (MINIMAL.replace('precision = "int8"', 'precision = "fp23"'), "precision: expected fp32 or fp16 or int8"),
+        (MINIMAL + "python = 'abc'\n", "python: expected a version of two numbers"),
+        (MINIMAL + "python = '3.11.2'\n", "python: expected a version of two numbers"),
+        (MINIMAL + "memory_bytes = -1\n", "memory_bytes: expected at least 1"),
+        (MINIMAL + "clusters = [{ cores = -3, core = 'x' }]\n", "cores: expected at least 1"),
+        (MINIMAL + "requirements = { litert = ['numpy>>1'] }\n", "requirements: 'numpy>>1' is none of pip's"),
     ],
 )
 def test_a_profile_that_is_wrong_is_refused_with_the_place(tmp_path, text, words):
@@ -159,18 +170,23 @@ texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 @given(
     st.builds(
         DeviceProfile,
-        name=texts.filter(lambda name: name != "host"),
+        name=st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}", fullmatch=True).filter(lambda name: name != "host"),
         description=texts,
         machine=texts,
         threads=st.integers(1, 64),
         onnx_activations=st.sampled_from(["int8", "uint8"]),
         targets=st.lists(
-            st.builds(Target, texts, texts, st.sampled_from(["asymmetric", "symmetric", "symmetric-outputs"])),
+            st.builds(
+                Target,
+                st.sampled_from(runtime_names()),
+                st.sampled_from(PRECISIONS),
+                st.sampled_from(["asymmetric", "symmetric", "symmetric-outputs"]),
+            ),
             max_size=3,
             unique_by=lambda target: (target.runtime, target.precision),
         ),
         clusters=st.lists(st.builds(Cluster, st.integers(1, 8), texts, st.none() | st.integers(1, 5000)), max_size=2),
-        requirements=st.dictionaries(texts, st.lists(texts, max_size=2), max_size=2),
+        requirements=st.dictionaries(texts, st.lists(st.sampled_from(["numpy<2", "a>=1,<2; python_version>'3'"]))),
         sensors=st.builds(Sensors, temperature=st.lists(texts, max_size=2)),
         notes=st.lists(texts, max_size=2),
     )

@@ -121,6 +121,16 @@ def test_garbage_is_no_numpy_file(tmp_path: Path) -> None:
         open_source(str(tmp_path / "g.npz"), GREY)
 
 
+def test_what_a_function_prints_is_kept_from_standard_output(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = "import numpy\nprint('one')\ndef data():\n    print('two')\n    yield numpy.zeros((1, 2), 'float32')\n"
+    (tmp_path / "loud.py").write_text(code)
+    assert len(open_source(f"{tmp_path / 'loud.py'}:data", {"x": (1, 2)}).take(5)) == 1
+    told = capsys.readouterr()
+    assert (told.out, set(told.err.split())) == ("", {"one", "two"})
+
+
 def test_a_function_streams_its_samples(tmp_path: Path) -> None:
     (tmp_path / "cal.py").write_text(
         "import numpy as np\ndef f():\n    for i in range(5):\n        yield np.full((1, 1, 8, 10), i, np.float32)\n"

@@ -46,8 +46,9 @@ def test_safetensors_are_loaded(tmp_path: Path) -> None:
         lambda state: {f"module.{name}": value for name, value in state.items()},
         lambda state: {"state_dict": {f"_orig_mod.{name}": value for name, value in state.items()}},
         lambda state: {f"module._orig_mod.{name}": value for name, value in state.items()},
+        lambda state: {f"_orig_mod.module.{name}": value for name, value in state.items()},
     ],
-    ids=["plain", "state_dict", "model", "model_state_dict", "DataParallel", "compiled", "both"],
+    ids=["plain", "state_dict", "model", "model_state_dict", "DataParallel", "compiled", "both", "the other way"],
 )
 def test_torch_checkpoints_are_loaded_however_they_are_wrapped(tmp_path: Path, wrap: Any, suffix: str) -> None:
     state, module = trained_state(), network()
@@ -106,6 +107,16 @@ def test_weights_that_are_not_finite_are_refused_by_name(tmp_path: Path, value: 
 
 def test_mask_of_minus_infinity_is_no_broken_weight() -> None:
     check_finite([], [("mask", torch.tensor([0.0, float("-inf")])), ("steps", torch.tensor(3))], "a model")
+
+
+@pytest.mark.parametrize("kind", [torch.int8, torch.complex64])
+def test_numbers_of_another_kind_are_no_weights(tmp_path: Path, kind: torch.dtype) -> None:
+    state = trained_state()
+    name = next(iter(state))
+    torch.save({**state, name: state[name].to(kind)}, tmp_path / "w.pt")
+    module = network()
+    with pytest.raises(CheckpointError, match=f"1 of another type .*{name} is {str(kind)[6:]}, expected float32"):
+        load_weights(module, tmp_path / "w.pt")
 
 
 def test_missing_file_is_refused(tmp_path: Path) -> None:

@@ -127,3 +127,23 @@ def test_code_that_cannot_be_imported_is_refused(tmp_path: Path, source: str, me
     with pytest.raises(ModelError, match=message):
         call_factory(f"{tmp_path / 'bad.py'}:factory")
     assert "edgeconv_user_bad" not in sys.modules
+
+
+def test_two_files_have_neighbours_of_the_same_name(tmp_path: Path) -> None:
+    for folder, width in (("a", 4), ("b", 9)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "widths_of_it.py").write_text(f"WIDTH = {width}\n")
+        (tmp_path / folder / "net.py").write_text(
+            "import widths_of_it\nfrom torch import nn\ndef factory(): return nn.Linear(1, widths_of_it.WIDTH)\n"
+        )
+    layers = [call_factory(f"{tmp_path / folder}/net.py:factory") for folder in "aba"]
+    assert [layer.out_features for layer in layers] == [4, 9, 4]
+
+
+def test_what_a_file_prints_is_kept_from_standard_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "loud.py").write_text(
+        "from torch import nn\nprint('one')\ndef f():\n    print('two')\n    return nn.ReLU()\n"
+    )
+    call_factory(f"{tmp_path / 'loud.py'}:f")
+    told = capsys.readouterr()
+    assert (told.out, told.err.split()) == ("", ["one", "two"])

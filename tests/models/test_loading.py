@@ -23,6 +23,18 @@ def factory():
     return nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Dropout())
 
 
+def lazy():
+    return nn.Sequential(nn.LazyConv2d(2, 3))
+
+
+def hollow():
+    return nn.Conv2d(1, 2, 3, device="meta")
+
+
+def parallel():
+    return nn.DataParallel(torch.compile(factory()))
+
+
 def broken():
     model = factory()
     model[0].weight.data[0] = float("nan")
@@ -59,6 +71,18 @@ def test_factory_takes_the_weights_of_a_file(net: Path, tmp_path: Path) -> None:
 def test_factory_whose_weights_are_not_finite_is_refused(net: Path) -> None:
     with pytest.raises(CheckpointError, match=r"net.py:broken are not finite: 1 with NaN or infinity \(0.weight\)"):
         load_model(f"{net}:broken")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [("lazy", "lazy modules: the shape of '0.weight'"), ("hollow", "meta device")]
+)
+def test_factory_whose_weights_have_no_values_is_refused(net: Path, name: str, words: str) -> None:
+    with pytest.raises(ModelError, match=words):
+        load_model(f"{net}:{name}")
+
+
+def test_what_runs_a_model_on_several_devices_or_compiles_it_is_taken_off(net: Path) -> None:
+    assert isinstance(load_model(f"{net}:parallel").module, nn.Sequential)
 
 
 def test_built_in_network_is_loaded_by_its_name() -> None:

@@ -133,3 +133,21 @@ def test_the_verb_lists_and_writes_a_table(tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["outcomes"][0]["rows"][1]["found"] == "8,768"
     assert "| dense weights |" in (tmp_path / "t.md").read_text()
     assert run(["reproduce", "nothing"]) == 2
+
+
+def test_the_page_is_no_other_file_and_says_how_it_was_made(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text("x = 1")
+    assert run(["reproduce", "sfconv-parameters", "-o", "mine.py"]) == 2
+    assert run(["reproduce", "sfconv-parameters", "-o", "mine.py/page.md"]) == 2
+    assert (tmp_path / "mine.py").read_text() == "x = 1"
+    assert run(["reproduce", "sfconv-parameters", "-o", "page.md"]) == 0
+    assert run(["reproduce", "sfconv-parameters", "-o", "page.md"]) == 2
+    assert run(["reproduce", "sfconv-parameters", "-o", "page.md", "--force"]) == 0
+    assert "Made by `edgeconv reproduce sfconv-parameters -o page.md`." in (tmp_path / "page.md").read_text()
+
+
+@pytest.mark.parametrize("flag", ["--all", "--list"])
+def test_names_and_a_choice_of_experiments_are_not_both(flag, capsys):
+    assert run(["reproduce", "sfconv-parameters", flag]) == 2
+    assert flag in capsys.readouterr().err

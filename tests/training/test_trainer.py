@@ -75,6 +75,9 @@ def test_train_stops_and_writes_nothing_when_the_loss_is_not_finite(tmp_path):
     [
         ({"steps": 0}, "at least one step"),
         ({"device": "abacus"}, "abacus"),
+        ({"device": "meta"}, "meta"),
+        ({"seed": -1}, "seed -1"),
+        ({"seed": 10**20}, "below 2\\^63"),
         ({"output": "v.pt"}, "safetensors"),
     ],
 )

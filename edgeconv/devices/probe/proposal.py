@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 from edgeconv.devices.probe.findings import Findings
-from edgeconv.devices.profile import DeviceProfile, load_profile, profile_names
+from edgeconv.devices.profile import DeviceProfile, load_profile, onnx_activations, profile_names
 
 __all__ = ["Proposal", "fitted_profile", "propose"]
 
@@ -41,16 +42,17 @@ def propose(findings: Findings) -> Proposal:
 def fitted_profile(findings: Findings, name: str) -> DeviceProfile:
     """The proposed profile with the facts of this very system, for a file of the user's own."""
     profile = load_profile(propose(findings).profile)
-    python = findings.pythons[0].version.rpartition(".")[0] if findings.pythons else ""
     own_libc = findings.libc == "glibc"
+    machine = _plain(findings.machine) or profile.machine
     return dataclasses.replace(
         profile,
         name=name,
-        description=findings.board or profile.description,
-        machine=_plain(findings.machine) or profile.machine,
+        description=findings.board or (f"A system of {machine}" if profile.name == _HOST else profile.description),
+        machine=machine,
+        onnx_activations=onnx_activations(machine) if profile.name == _HOST else profile.onnx_activations,
         os=findings.os or profile.os,
-        python=python if own_libc else "",
-        glibc=findings.libc_version if own_libc else "",
+        python=_two_numbers(findings.pythons[0].version) if own_libc and findings.pythons else "",
+        glibc=_two_numbers(findings.libc_version) if own_libc else "",
         isa=findings.isa or profile.isa,
         memory_bytes=findings.memory_bytes or profile.memory_bytes,
         compatible=findings.compatible,
@@ -70,7 +72,7 @@ def _nearest(findings: Findings) -> str:
 
 
 def _differences(profile: DeviceProfile, findings: Findings) -> list[str]:
-    python = findings.pythons[0].version.rpartition(".")[0] if findings.pythons else ""
+    python = _two_numbers(findings.pythons[0].version) if findings.pythons else ""
     found = {
         "machine": (_plain(findings.machine), profile.machine),
         "python": (python, profile.python),
@@ -84,6 +86,12 @@ def _differences(profile: DeviceProfile, findings: Findings) -> list[str]:
     ]
     missing = [name for name in profile.isa if findings.isa and name not in findings.isa]
     return [*differences, *([f"it lacks {', '.join(missing)}"] if missing else [])]
+
+
+def _two_numbers(version: str) -> str:
+    """3.11 of 3.11.2 or 3.11rc1."""
+    found = re.match(r"\d+\.\d+", version)
+    return found[0] if found else ""
 
 
 def _plain(machine: str) -> str:

@@ -264,3 +264,13 @@ def test_the_proposed_profile_with_the_facts_of_the_board_can_be_used(look, tmp_
     assert (profile.name, profile.python, profile.glibc) == ("my-orin", "3.8", "2.31")
     assert profile.targets == load_profile("jetson-agx-orin").targets
     assert profile.requirements == load_profile("jetson-agx-orin").requirements
+
+
+def test_a_saved_profile_is_for_the_machine_that_was_looked_at(monkeypatch):
+    findings = dataclasses.replace(
+        parse_findings(""), system="Linux", machine="x86_64", libc="glibc", libc_version="2.41.1"
+    )
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    profile = fitted_profile(findings, "office")
+    assert (profile.machine, profile.onnx_activations, profile.glibc) == ("x86_64", "uint8", "2.41")
+    assert profile.description == "A system of x86_64"
