@@ -171,12 +171,13 @@ class _Session:
 def kernels_of(events: Sequence[Mapping[str, Any]]) -> Optional[Kernels]:
     """What a profile tells: the kernels that ran, and the types of what they read.
 
-    None where it names kernels by their kind, as those of versions before 1.20 do: whose they are cannot be told.
+    None where it names all kernels by their kind, as those of versions before 1.20 do: whose they are cannot be told.
+    Later ones do so with a few that optimisers join of several nodes, such as SkipLayerNormalization.
     """
     runs = [event for event in events if event.get("cat") == "Node" and event["name"].endswith(_KERNEL)]
     kernels = [(_ADDED.sub("", event["name"][: -len(_KERNEL)]), event["args"]) for event in runs]
     computing = [(name, args) for name, args in kernels if args["op_name"] not in _NO_COMPUTATION]
-    if any(name == args["op_name"] for name, args in computing):
+    if computing and all(name == args["op_name"] for name, args in computing):
         return None
     integer = {name for name, args in computing if _reads_integers(args["input_type_shape"])}
     return Kernels(

@@ -270,4 +270,8 @@ def test_a_profile_that_names_kernels_by_their_kind_tells_of_no_operator():
     event = {"cat": "Node", "name": "QLinearConv_token_10_kernel_time", "args": {"op_name": "QLinearConv"}}
     event["args"]["input_type_shape"] = [{"uint8": [1, 3, 8, 8]}]
     assert kernels_of([event]) is None
-    assert kernels_of([{**event, "name": "conv/Conv_token_3_kernel_time"}]).integer == {"conv/Conv"}
+    named = {**event, "name": "conv/Conv_token_3_kernel_time"}
+    assert kernels_of([named]).integer == {"conv/Conv"}
+    joined = {**event, "name": "SkipLayerNormalization_token_17_kernel_time"}
+    joined["args"] = {"op_name": "SkipLayerNormalization", "input_type_shape": [{"float": [4, 16]}]}
+    assert kernels_of([named, joined]).floating == ("SkipLayerNormalization",)

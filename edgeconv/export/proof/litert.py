@@ -14,10 +14,14 @@ __all__ = ["read_kernels"]
 
 _QUANTISERS = ("QUANTIZE", "DEQUANTIZE")
 _LAYOUT = ("TRANSPOSE",)
+_MOVES = "RESHAPE"
 
 
 def read_kernels(path: Path, activations: str, graph: ir.Model) -> Kernels:
-    """See `Reader`; an operator computes on integers where what it reads first and what it writes are int8."""
+    """See `Reader`; an operator computes on integers where what it reads first and what it writes are int8.
+
+    Of a node that is several operators in the file all must; those that only move its values do not count.
+    """
     from ai_edge_litert import schema_py_generated as schema
 
     model = schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0)
@@ -25,24 +29,25 @@ def read_kernels(path: Path, activations: str, graph: ir.Model) -> Kernels:
     words = {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
     kinds = [words[max(code.builtinCode, code.deprecatedBuiltinCode)] for code in model.operatorCodes]
     nodes = _nodes(graph)
-    integer: set[str] = set()
-    floating: dict[str, None] = {}
+    computing: dict[str, bool] = {}  # whether on integers
     quantisers: list[str] = []
     layout = 0
     for operator in file.operators:
         kind = kinds[operator.opcodeIndex]
         read, written = file.tensors[operator.inputs[0]], file.tensors[operator.outputs[0]]
         name = written.name.decode()
-        node = nodes.get(name, name)
+        part_of = nodes.get(name.rpartition("/")[0])
+        node = nodes.get(name, part_of or name)
         if kind in _LAYOUT:
             layout += 1
         elif kind in _QUANTISERS:
             quantisers.append(node)
-        elif _is_integer(read, schema) and _is_integer(written, schema):
-            integer.add(node)
-        else:
-            floating[node] = None
-    return Kernels(frozenset(integer), tuple(floating), tuple(quantisers), layout)
+        elif not (kind == _MOVES and part_of is not None):
+            in_integers = _is_integer(read, schema) and _is_integer(written, schema)
+            computing[node] = computing.get(node, True) and in_integers
+    integer = frozenset(node for node, in_integers in computing.items() if in_integers)
+    floating = tuple(node for node, in_integers in computing.items() if not in_integers)
+    return Kernels(integer, floating, tuple(quantisers), layout)
 
 
 def _nodes(graph: ir.Model) -> dict[str, str]:

@@ -123,3 +123,24 @@ def test_what_was_asked_of_the_export_is_asked_of_the_device(tiny_bundle: Path) 
 def test_a_share_that_is_no_fraction_is_refused(share: float) -> None:
     with pytest.raises(UsageError, match="means nothing"):
         check_share(share)
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_a_product_of_rows_counts_whatever_its_operators_are_called(
+    build_graph: Callable[..., ir.Model], tmp_path: Path, runtime: str
+) -> None:
+    """LiteRT computes it as a convolution between two reshapes, the second of which is one with the model's own."""
+    rng = np.random.default_rng(0)
+    fp32 = build_graph(
+        """g (float[4,16,8] x, float[8,24] w, int64[4] s) => (float[4,3,16,8] y) {
+            m = MatMul(x, w)  r = Reshape(m, s)  y = Transpose<perm=[0,2,1,3]>(r)
+        }""",
+        w=rng.normal(size=(8, 24)).astype(np.float32),
+        s=np.array([4, 16, 3, 8], np.int64),
+    )
+    samples = [{"x": rng.normal(size=(4, 16, 8)).astype(np.float32)} for _ in range(2)]
+    result = quantize(fp32, collect_statistics(fp32, samples), samples, scheme=QuantisationScheme())
+    save_graph(result.model, tmp_path / "source.onnx")
+    job = ConversionJob(runtime, "int8", str(tmp_path / "source.onnx"), str(tmp_path), "uint8")
+    proof = proof_of((run_job(job), job))
+    assert (proof.mac_share, proof.float_macs) == (1.0, [])
