@@ -36,6 +36,7 @@ __all__ = [
 ]
 
 METRIC_EVIDENCE = "task metric"  # why there is none, where the bundle has one
+OUTPUT_EVIDENCE = "worst output"  # followed by a part of the drift: the output that it is of, where there are several
 SCHEMA_VERSION = 2
 
 
@@ -91,7 +92,7 @@ class Memory:
 
 @dataclasses.dataclass(frozen=True)
 class DriftPart:
-    """Difference of two sets of outputs, pooled over all golden cases and outputs.
+    """Difference of two sets of outputs over all golden cases, of the output with the lowest SQNR.
 
     `sqnr_db` is 10 log10(sum ref^2 / sum (ref - x)^2); None when the two are identical.
     """
@@ -108,7 +109,7 @@ class Drift:
 
     export: PyTorch to ONNX fp32.  quantisation: ONNX fp32 to the Q/DQ graph computed in float (zero for a float
     artefact).  runtime: that reference to what the runtime returned.  total: PyTorch to what the runtime returned.
-    reference: PyTorch to that reference, which `total` is judged against.
+    reference: PyTorch to that reference, which `total` is judged against, of the output that `total` is of.
     """
 
     export: DriftPart

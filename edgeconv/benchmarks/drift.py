@@ -13,7 +13,17 @@ from edgeconv.errors import DataError
 from edgeconv.records import Drift, DriftPart
 from edgeconv.sqnr import sqnr_db
 
-__all__ = ["IDENTICAL", "Outputs", "compare_outputs", "drift_of", "golden_outputs"]
+__all__ = [
+    "IDENTICAL",
+    "Outputs",
+    "compare_outputs",
+    "compare_ports",
+    "drift_by_port",
+    "drift_of",
+    "golden_outputs",
+    "worst_drift",
+    "worst_port",
+]
 
 Outputs = Mapping[str, npt.NDArray[Any]]
 IDENTICAL = DriftPart(max_abs=0.0, mean_abs=0.0, sqnr_db=None, cosine=1.0)
@@ -37,7 +47,18 @@ def golden_outputs(golden: Mapping[str, npt.NDArray[Any]], reference: str) -> di
 def drift_of(
     golden: Mapping[str, npt.NDArray[Any]], outputs: Outputs, precision: str, qdq_reference: str = "qdq"
 ) -> Drift:
-    """The drift of what a runtime returned for the golden cases, in its parts.
+    """The drift of what a runtime returned for the golden cases, in its parts; see `drift_by_port` and `worst_drift`.
+
+    Raises:
+        DataError: an output is missing, has another shape, is no float, or is not finite.
+    """
+    return worst_drift(drift_by_port(golden, outputs, precision, qdq_reference))
+
+
+def drift_by_port(
+    golden: Mapping[str, npt.NDArray[Any]], outputs: Outputs, precision: str, qdq_reference: str = "qdq"
+) -> dict[str, Drift]:
+    """The drift of each output port.
 
     The reference that the runtime's part starts from is the Q/DQ graph computed in float for int8, which
     `qdq_reference` names (`Artifact.reference`), else ONNX fp32.
@@ -48,20 +69,46 @@ def drift_of(
     torch, onnx = golden_outputs(golden, "torch"), golden_outputs(golden, "onnx")
     quantised = precision in _QUANTISED
     reference = golden_outputs(golden, qdq_reference) if quantised else onnx
-    export = compare_outputs(torch, onnx)
+    export = compare_ports(torch, onnx)
+    quantisation = compare_ports(onnx, reference) if quantised else dict.fromkeys(torch, IDENTICAL)
+    runtime, total = compare_ports(reference, outputs), compare_ports(torch, outputs)
+    start = compare_ports(torch, reference) if quantised else export
+    return {name: Drift(export[name], quantisation[name], runtime[name], total[name], start[name]) for name in torch}
+
+
+def worst_drift(ports: Mapping[str, Drift]) -> Drift:
+    """Of each part that of the port which it is worst in; `reference` is that of the port of `total`."""
+    total = worst_port(ports, "total")
     return Drift(
-        export=export,
-        quantisation=compare_outputs(onnx, reference) if quantised else IDENTICAL,
-        runtime=compare_outputs(reference, outputs),
-        total=compare_outputs(torch, outputs),
-        reference=compare_outputs(torch, reference) if quantised else export,
+        export=ports[worst_port(ports, "export")].export,
+        quantisation=ports[worst_port(ports, "quantisation")].quantisation,
+        runtime=ports[worst_port(ports, "runtime")].runtime,
+        total=ports[total].total,
+        reference=ports[total].reference,
     )
 
 
-def compare_outputs(reference: Outputs, outputs: Outputs) -> DriftPart:
-    """The difference of `outputs` to `reference`, pooled over all ports and cases, computed in float64.
+def worst_port(ports: Mapping[str, Drift], part: str) -> str:
+    """The port whose `part` of the drift ("export", "total", …) has the lowest SQNR."""
+    return _worst({name: getattr(drift, part) for name, drift in ports.items()})
 
-    NaN, infinity and wrong shapes come first: no figure is made of them.
+
+def compare_outputs(reference: Outputs, outputs: Outputs) -> DriftPart:
+    """The difference of `outputs` to `reference` in the port with the lowest SQNR; see `compare_ports`.
+
+    Raises:
+        DataError: as `compare_ports`.
+    """
+    parts = compare_ports(reference, outputs)
+    return parts[_worst(parts)]
+
+
+def compare_ports(reference: Outputs, outputs: Outputs) -> dict[str, DriftPart]:
+    """The difference of `outputs` to `reference` by port, each over all cases, computed in float64.
+
+    Ports are not pooled, for one with large values would hide another that is wrong.  Only a port whose reference is
+    zero throughout has no scale of its own: it is given the mean power of the quietest other port.  NaN, infinity and
+    wrong shapes come first: no figure is made of them.
 
     Raises:
         DataError: a port is missing or extra, has another shape, is no float, or is not finite; it is told which,
@@ -73,9 +120,14 @@ def compare_outputs(reference: Outputs, outputs: Outputs) -> DriftPart:
         _check(name, expected.shape, outputs[name])
         _check(name, expected.shape, expected)
     wanted, found = (
-        np.concatenate([np.asarray(arrays[name], np.float64).ravel() for name in reference])
-        for arrays in (reference, outputs)
+        {name: np.asarray(arrays[name], np.float64).ravel() for name in reference} for arrays in (reference, outputs)
     )
+    powers = (float(array @ array) / max(array.size, 1) for array in wanted.values())
+    quietest = min((power for power in powers if power), default=0.0)
+    return {name: _part(wanted[name], found[name], quietest) for name in reference}
+
+
+def _part(wanted: npt.NDArray[np.float64], found: npt.NDArray[np.float64], quietest: float) -> DriftPart:
     error = found - wanted
     noise = float(error @ error)
     if noise == 0:
@@ -85,9 +137,14 @@ def compare_outputs(reference: Outputs, outputs: Outputs) -> DriftPart:
     return DriftPart(
         max_abs=float(magnitude.max()),
         mean_abs=float(magnitude.mean()),
-        sqnr_db=sqnr_db(signal, noise),
+        sqnr_db=sqnr_db(signal or quietest * wanted.size, noise),
         cosine=float(wanted @ found) / max(math.sqrt(signal) * math.sqrt(power), _TINY),
     )
+
+
+def _worst(parts: Mapping[str, DriftPart]) -> str:
+    levels = {name: math.inf if part.sqnr_db is None else part.sqnr_db for name, part in parts.items()}
+    return min(levels, key=lambda name: levels[name])
 
 
 def _check(name: str, shape: tuple[int, ...], array: npt.NDArray[Any]) -> None:

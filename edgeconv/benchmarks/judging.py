@@ -8,14 +8,17 @@ from typing import Any
 
 import numpy.typing as npt
 
-from edgeconv.benchmarks.drift import Outputs, drift_of, golden_outputs
+from edgeconv.benchmarks.drift import Outputs, drift_by_port, golden_outputs, worst_drift, worst_port
 from edgeconv.bundles import Bundle
-from edgeconv.errors import BundleError, DataError
+from edgeconv.errors import BundleError, DataError, UsageError
 from edgeconv.manifest import Artifact
 from edgeconv.parity.metrics import Metric, metric_of_bundle
-from edgeconv.records import METRIC_EVIDENCE, Result, TaskMetric
+from edgeconv.records import METRIC_EVIDENCE, OUTPUT_EVIDENCE, Drift, Result, TaskMetric
 
 __all__ = ["Judge"]
+
+_JUDGED = ("export", "runtime", "total")
+_TARGET = "target"
 
 
 class Judge:
@@ -27,13 +30,18 @@ class Judge:
 
     Raises:
         BundleError: the golden cases are damaged.
-        UsageError: the metric is unknown or cannot be used.
+        UsageError: the metric is unknown, cannot be imported, or was chosen and there are no targets for it.
     """
 
     def __init__(self, bundle: Bundle, metric: str | None = None) -> None:
         self._metric = metric_of_bundle(bundle.manifest.metric, metric)
         self._port = bundle.manifest.outputs[0].name  # a task is judged by the first output
         self._golden = _read_golden(bundle)
+        if metric is not None and _TARGET not in self._golden:
+            raise UsageError(
+                f"The metric {metric} needs targets, and the golden cases of {bundle.manifest.name} have none.",
+                f"Export it with evaluation data that have an array named {_TARGET}, or leave the metric out.",
+            )
 
     def complete(self, result: Result, outputs: Outputs, artifact: Artifact) -> Result:
         """Add drift and task metric; outputs that cannot be compared make the result invalid, and that comes first.
@@ -43,15 +51,21 @@ class Judge:
         if not outputs:
             return result
         try:
-            drift = drift_of(self._golden, outputs, result.precision, artifact.reference)
+            ports = drift_by_port(self._golden, outputs, result.precision, artifact.reference)
         except DataError as error:
             reasons = [str(error), *result.invalid_reasons]
             return dataclasses.replace(result, valid=False, invalid_reasons=reasons)
+        drift, evidence = worst_drift(ports), {**result.evidence, **_worst_outputs(ports)}
         try:
             task = _task(self._golden, outputs, self._port, self._metric)
         except DataError as error:
-            return dataclasses.replace(result, drift=drift, evidence={**result.evidence, METRIC_EVIDENCE: str(error)})
-        return dataclasses.replace(result, drift=drift, task=task)
+            return dataclasses.replace(result, drift=drift, evidence={**evidence, METRIC_EVIDENCE: str(error)})
+        return dataclasses.replace(result, drift=drift, task=task, evidence=evidence)
+
+
+def _worst_outputs(ports: Mapping[str, Drift]) -> dict[str, str]:
+    """Which output each part that is judged is of, where there are several."""
+    return {f"{OUTPUT_EVIDENCE} {part}": worst_port(ports, part) for part in _JUDGED} if len(ports) > 1 else {}
 
 
 def _read_golden(bundle: Bundle) -> dict[str, npt.NDArray[Any]]:
@@ -66,8 +80,8 @@ def _read_golden(bundle: Bundle) -> dict[str, npt.NDArray[Any]]:
 def _task(
     golden: Mapping[str, npt.NDArray[Any]], outputs: Outputs, port: str, judge: tuple[str, Metric] | None
 ) -> TaskMetric | None:
-    if judge is None or "target" not in golden:
+    if judge is None or _TARGET not in golden:
         return None
     name, metric = judge
-    torch, value = (metric(arrays[port], golden["target"]) for arrays in (golden_outputs(golden, "torch"), outputs))
+    torch, value = (metric(arrays[port], golden[_TARGET]) for arrays in (golden_outputs(golden, "torch"), outputs))
     return TaskMetric(name, torch, value)

@@ -101,7 +101,7 @@ def check(
                 record = run_benchmark(opened, on, settings=RunSettings.quick(), metric=metric, progress=progress)
         else:
             record = _of_bundle(read_record(path), path, opened)
-        verdict = check_parity(record, override_tolerances(opened.manifest.tolerances, tolerance))
+        verdict = check_parity(record, override_tolerances(opened.manifest.tolerances, tolerance), metric)
         verdict = dataclasses.replace(verdict, notes=[*verdict.notes, *_metric_note(opened, metric)])
         if locate or (locate is None and not verdict.passed):
             with terminal.stages("locate") as stage:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from edgeconv.manifest import Tolerance
 from edgeconv.parity.location import Location
 from edgeconv.parity.tolerance import FLOAT_MIN_SQNR_DB, default_tolerances, override_tolerances
-from edgeconv.records import METRIC_EVIDENCE, DriftPart, Result, RunRecord
+from edgeconv.records import METRIC_EVIDENCE, OUTPUT_EVIDENCE, DriftPart, Result, RunRecord
 
 __all__ = ["Finding", "Verdict", "check_parity", "judge_result"]
 
@@ -46,33 +46,39 @@ class Verdict:
     breaks: list[Location] = dataclasses.field(default_factory=list)
 
 
-def check_parity(record: RunRecord, tolerances: Sequence[Tolerance] | None = None) -> Verdict:
+def check_parity(
+    record: RunRecord, tolerances: Sequence[Tolerance] | None = None, metric: str | None = None
+) -> Verdict:
     """Judge every artefact of a run; a latency that is not valid is no failure of parity, missing outputs are.
 
     Args:
         record: the run.
         tolerances: one for each precision (a bundle's manifest has them); the defaults where there is none.
+        metric: task metric that was asked for: where it was not taken, that is a failure.
     """
     classes = {tolerance.precision: tolerance for tolerance in override_tolerances(tolerances or (), ())}
-    findings = [finding for r in record.results for finding in judge_result(r, classes.get(r.precision))]
+    findings = [finding for r in record.results for finding in judge_result(r, classes.get(r.precision), metric)]
     failures = [finding.message for finding in findings if not finding.passed]
     if not record.results:
         failures.append("The run has no result: nothing was measured, so nothing can be judged.")
-    return Verdict(not failures, findings, failures, list(_notes(record)))
+    return Verdict(not failures, findings, failures, list(_notes(record, metric)))
 
 
-def judge_result(result: Result, tolerance: Tolerance | None = None) -> list[Finding]:
-    """The findings of one artefact, by `tolerance` or the default class of its precision."""
+def judge_result(result: Result, tolerance: Tolerance | None = None, metric: str | None = None) -> list[Finding]:
+    """The findings of one artefact, by `tolerance` or the default class of its precision.
+
+    `metric` is the task metric that was asked for, as for `check_parity`.
+    """
     if tolerance is None:
         tolerance = next((t for t in default_tolerances() if t.precision == result.precision), None)
-    return list(_judge(result, tolerance))
+    return list(_judge(result, tolerance, metric))
 
 
-def _notes(record: RunRecord) -> Iterator[str]:
+def _notes(record: RunRecord, metric: str | None) -> Iterator[str]:
     for failure in record.failures:
         yield f"{failure.runtime} {failure.precision} could not be made: {failure.reason}."
     for result in record.results:
-        if METRIC_EVIDENCE in result.evidence:
+        if METRIC_EVIDENCE in result.evidence and metric is None:
             told = result.evidence[METRIC_EVIDENCE]
             yield f"{result.runtime} {result.precision}: the task metric was not taken: {told}"
         if not result.valid and result.drift is not None:
@@ -81,7 +87,7 @@ def _notes(record: RunRecord) -> Iterator[str]:
             yield f"{name}: its latency is not valid, which is no failure of parity: {reasons}."
 
 
-def _judge(result: Result, tolerance: Tolerance | None) -> Iterator[Finding]:
+def _judge(result: Result, tolerance: Tolerance | None, metric: str | None) -> Iterator[Finding]:
     where = f"{result.runtime} {result.precision}"
 
     def finding(bound: str, value: float | None, limit: float | None, passed: bool, message: str) -> Finding:
@@ -100,7 +106,7 @@ def _judge(result: Result, tolerance: Tolerance | None) -> Iterator[Finding]:
         ("total", result.drift.total, tolerance.total_min_sqnr_db),
     ):
         if limit is not None:
-            yield _sqnr(finding, name, part, limit)
+            yield _sqnr(finding, name, part, limit, result.evidence.get(f"{OUTPUT_EVIDENCE} {name}"))
     if tolerance.total_max_loss_to_reference_db is not None:
         yield _loss(finding, result.drift.reference, result.drift.total, tolerance.total_max_loss_to_reference_db)
     if result.task is not None and tolerance.max_metric_drop is not None:
@@ -115,6 +121,10 @@ def _judge(result: Result, tolerance: Tolerance | None) -> Iterator[Finding]:
             passed,
             f"{words}; allowed {tolerance.max_metric_drop:.2%}.",
         )
+    elif metric is not None and tolerance.max_metric_drop is not None:
+        told = result.evidence.get(METRIC_EVIDENCE, "the golden cases have no targets.")
+        words = f"the task metric {metric} was not taken: {told}"
+        yield finding(f"{metric} drop", None, tolerance.max_metric_drop, False, words)
     ran, least = result.execution, tolerance.min_int8_share
     if ran is not None and ran.int8_mac_share is not None and least is not None:
         passed = ran.int8_mac_share >= least
@@ -126,11 +136,12 @@ def _judge(result: Result, tolerance: Tolerance | None) -> Iterator[Finding]:
 _Make = Callable[[str, float | None, float | None, bool, str], Finding]
 
 
-def _sqnr(finding: _Make, name: str, part: DriftPart, limit: float) -> Finding:
+def _sqnr(finding: _Make, name: str, part: DriftPart, limit: float, output: str | None) -> Finding:
+    """`output` is the one that `part` is of, where there are several."""
     passed = _db(part) >= limit
-    return finding(
-        f"{name} SQNR dB", part.sqnr_db, limit, passed, f"{name} SQNR {_words(part)}; needed {limit:.1f} dB or more."
-    )
+    place = "" if output is None else f" of output {output!r}"
+    words = f"{name} SQNR {_words(part)}{place}; needed {limit:.1f} dB or more."
+    return finding(f"{name} SQNR dB", part.sqnr_db, limit, passed, words)
 
 
 def _loss(finding: _Make, reference: DriftPart, total: DriftPart, limit: float) -> Finding:

@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from edgeconv.benchmarks.drift import IDENTICAL, compare_outputs, drift_of, golden_outputs
+from edgeconv.benchmarks.drift import (
+    IDENTICAL,
+    compare_outputs,
+    compare_ports,
+    drift_by_port,
+    drift_of,
+    golden_outputs,
+    worst_port,
+)
 from edgeconv.errors import DataError
 
 ARRAYS = hnp.arrays(
@@ -29,11 +37,27 @@ def test_figures_are_those_of_their_formulas():
     assert part.cosine == pytest.approx(21 / (5 * math.sqrt(18)))
 
 
-def test_outputs_are_pooled_and_not_averaged():
-    reference = {"a": np.full(10, 100.0), "b": np.full(10, 1.0)}
-    part = compare_outputs(reference, {"a": reference["a"], "b": np.full(10, 2.0)})
+def test_cases_are_pooled_and_not_averaged():
+    reference = np.array([[100.0] * 10, [1.0] * 10])
+    part = compare_outputs({"y": reference}, {"y": reference + np.array([[0.0], [1.0]])})
     assert part.sqnr_db == pytest.approx(10 * math.log10((10 * 1e4 + 10) / 10))
     assert part.mean_abs == 0.5
+
+
+def test_a_port_with_large_values_does_not_hide_another_that_is_wrong():
+    reference = {"large": np.full(10, 1e5), "small": np.linspace(0.1, 0.9, 10)}
+    outputs = {"large": reference["large"] + 1, "small": 1 - reference["small"]}
+    parts = compare_ports(reference, outputs)
+    assert parts["large"].sqnr_db == pytest.approx(100)
+    assert parts["small"] == compare_outputs({"y": reference["small"]}, {"y": outputs["small"]})
+    assert compare_outputs(reference, outputs) == parts["small"]
+
+
+def test_a_silent_port_is_given_the_scale_of_the_quietest_other_one():
+    reference = {"loud": np.full(4, 1e5), "quiet": np.full(8, 2.0), "silent": np.zeros(4)}
+    outputs = {**reference, "silent": np.full(4, 0.02)}
+    assert compare_ports(reference, outputs)["silent"].sqnr_db == pytest.approx(40)
+    assert compare_outputs(reference, dict(reference)) == IDENTICAL
 
 
 @given(ARRAYS, st.floats(0.125, 8, width=32), ARRAYS)
@@ -135,3 +159,22 @@ def test_int8_without_its_reference_is_refused(golden):
     with pytest.raises(DataError, match="qdq"):
         drift_of(golden, {"y": golden["torch.y"]}, "int8")
     assert list(golden_outputs(golden, "torch")) == ["y"]
+
+
+def test_each_part_of_the_drift_is_that_of_the_port_which_it_is_worst_in(golden):
+    golden = {**golden, "torch.z": golden["torch.y"] * 1000, "onnx.z": golden["torch.y"] * 1000}
+    golden["qdq.z"] = np.round(golden["torch.z"])
+    outputs = {"y": golden["qdq.y"], "z": golden["qdq.z"] + np.float32(300)}
+    ports = drift_by_port(golden, outputs, "int8")
+    assert ports["y"] == drift_of(
+        {name: golden[name] for name in golden if ".z" not in name}, {"y": outputs["y"]}, "int8"
+    )
+    drift = drift_of(golden, outputs, "int8")
+    assert worst_port(ports, "export") == worst_port(ports, "quantisation") == "y"
+    assert worst_port(ports, "total") == worst_port(ports, "runtime") == "z"
+    assert (drift.export, drift.quantisation) == (ports["y"].export, ports["y"].quantisation)
+    assert (drift.runtime, drift.total, drift.reference) == (
+        ports["z"].runtime,
+        ports["z"].total,
+        ports["z"].reference,
+    )

@@ -163,6 +163,9 @@ import numpy as np
 
 def closeness(outputs, targets):
     return 1 - float(np.abs((outputs > 0) - targets).mean())
+
+def endless(outputs, targets):
+    return float("nan")
 """
 
 
@@ -180,6 +183,15 @@ def test_code_that_a_bundle_names_is_not_run_unless_the_user_names_it(tiny_bundl
     assert code == 0
     assert "mine.py:closeness drop" in [finding["bound"] for finding in document["findings"]]
     assert not any("task metric" in note for note in document["notes"])
+
+
+def test_a_metric_that_was_named_and_cannot_be_taken_fails(tiny_bundle, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(METRIC)
+    only(tiny_bundle, "onnxruntime", "fp32")
+    code, document = verdict(capsys, tiny_bundle, "--metric", "mine.py:endless", "--no-locate")
+    assert code == 1
+    assert "the task metric mine.py:endless was not taken: " in document["failures"][0]
 
 
 def test_bad_input_is_told(sound, tiny_bundle, tmp_path, capsys):

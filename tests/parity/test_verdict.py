@@ -10,7 +10,18 @@ from hypothesis import strategies as st
 from edgeconv.manifest import PRECISIONS, Tolerance
 from edgeconv.parity.tolerance import default_tolerances, override_tolerances
 from edgeconv.parity.verdict import check_parity
-from edgeconv.records import Drift, DriftPart, Execution, Host, Latency, Memory, Result, RunRecord, TaskMetric
+from edgeconv.records import (
+    METRIC_EVIDENCE,
+    Drift,
+    DriftPart,
+    Execution,
+    Host,
+    Latency,
+    Memory,
+    Result,
+    RunRecord,
+    TaskMetric,
+)
 from edgeconv.schema import to_json
 
 IDENTICAL = DriftPart(0.0, 0.0, None, 1.0)
@@ -103,6 +114,21 @@ def test_a_metric_that_rises_is_no_drop():
 
 def test_a_metric_of_zero_is_compared_absolutely():
     assert check_parity(record(result(task=TaskMetric("top1", 0.0, 0.0)))).passed
+
+
+def test_a_metric_that_was_asked_for_and_not_taken_is_a_failure():
+    made = result(evidence={METRIC_EVIDENCE: "The metric m.py:f gave nan, expected a finite number."})
+    verdict = check_parity(record(made), metric="m.py:f")
+    assert verdict.failures == [
+        "litert int8: the task metric m.py:f was not taken: The metric m.py:f gave nan, expected a finite number."
+    ]
+    assert verdict.notes == []
+    unasked = check_parity(record(made))
+    assert unasked.passed
+    assert "was not taken" in unasked.notes[0]
+    unjudged = override_tolerances((), ["int8.max_metric_drop=none"])
+    assert check_parity(record(made), unjudged, metric="m.py:f").passed
+    assert check_parity(record(result(task=TaskMetric("m.py:f", 0.8, 0.8))), metric="m.py:f").passed
 
 
 def test_identical_outputs_pass_without_a_number():
