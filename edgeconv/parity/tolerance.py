@@ -11,7 +11,7 @@ from typing import Any
 from edgeconv.errors import UsageError
 from edgeconv.manifest import PRECISIONS, Tolerance
 
-__all__ = ["FLOAT_MIN_SQNR_DB", "default_tolerances", "override_tolerances"]
+__all__ = ["FLOAT_MIN_SQNR_DB", "default_tolerances", "override_tolerances", "split_tolerances"]
 
 FLOAT_MIN_SQNR_DB = 80.0
 """What differs only in the order of sums is at least as near."""
@@ -67,6 +67,28 @@ def default_tolerances(equivalence: str = "exact") -> list[Tolerance]:
         )
         for tolerance in _DEFAULTS
     ]
+
+
+def split_tolerances(given: object) -> tuple[list[Tolerance], list[str]]:
+    """What a test gives, one or several or None, as classes and as words for `override_tolerances`.
+
+    Raises:
+        UsageError: an item is neither, or a class has no such precision or a bound that is no number.
+    """
+    alone = given is None or isinstance(given, str | Tolerance) or not isinstance(given, Iterable)
+    items = [item for item in ([given] if alone else given) if item is not None]  # type: ignore[attr-defined]
+    for item in items:
+        if isinstance(item, Tolerance):
+            _known(str(item.precision), PRECISIONS, f"{item}: no precision")
+            for bound in _BOUNDS:
+                value = getattr(item, bound)
+                if value is not None and not (isinstance(value, int | float) and math.isfinite(value)):
+                    raise UsageError(f"The bound {bound} of the tolerance {item.precision} is {value!r}, no number.")
+        elif not isinstance(item, str):
+            raise UsageError(f"The tolerance {item!r} is neither words nor a Tolerance.", _FORM)
+    words = [item for item in items if isinstance(item, str)]
+    override_tolerances((), words)
+    return [item for item in items if isinstance(item, Tolerance)], words
 
 
 def override_tolerances(tolerances: Iterable[Tolerance], overrides: Sequence[str]) -> list[Tolerance]:

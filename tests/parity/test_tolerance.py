@@ -4,7 +4,7 @@ import pytest
 
 from edgeconv.errors import UsageError
 from edgeconv.manifest import Tolerance
-from edgeconv.parity.tolerance import default_tolerances, override_tolerances
+from edgeconv.parity.tolerance import default_tolerances, override_tolerances, split_tolerances
 
 
 def by_precision(tolerances):
@@ -63,3 +63,37 @@ def test_an_approximated_graph_may_differ_as_much_as_an_int8_one():
         assert tolerance.runtime_min_sqnr_db == exact[precision].runtime_min_sqnr_db
         assert tolerance.max_metric_drop == exact[precision].max_metric_drop
     assert approximated["fp32"].total_min_sqnr_db == exact["int8"].total_min_sqnr_db
+
+
+OWN = Tolerance("int8", None, None, 35.0, None, None)
+WORDS = "int8.total_min_sqnr_db=28"
+
+
+@pytest.mark.parametrize(
+    ("given", "classes", "words"),
+    [
+        (None, [], []),
+        ((), [], []),
+        (WORDS, [], [WORDS]),
+        (OWN, [OWN], []),
+        ([OWN, WORDS, None], [OWN], [WORDS]),
+    ],
+)
+def test_what_a_test_gives_is_classes_and_words(given, classes, words):
+    assert split_tolerances(given) == (classes, words)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (3.0, "3.0 is neither words nor a Tolerance"),
+        ([OWN, 3], "3 is neither words nor a Tolerance"),
+        (["int8.totl=3"], "no bound is called 'totl'"),
+        (Tolerance("fp23", None, None, 35.0, None, None), "no precision is called 'fp23'. Did you mean fp32"),
+        (Tolerance("fp32", None, None, "35", None, None), "total_min_sqnr_db of the tolerance fp32 is '35', no number"),
+        (Tolerance("fp32", float("nan"), None, None, None, None), "export_min_sqnr_db of the tolerance fp32 is nan"),
+    ],
+)
+def test_what_is_no_tolerance_is_refused(given, message):
+    with pytest.raises(UsageError, match=message):
+        split_tolerances(given)
