@@ -22,6 +22,7 @@ __all__ = [
     "drift_of",
     "golden_outputs",
     "worst_drift",
+    "worst_output",
     "worst_port",
 ]
 
@@ -90,7 +91,13 @@ def worst_drift(ports: Mapping[str, Drift]) -> Drift:
 
 def worst_port(ports: Mapping[str, Drift], part: str) -> str:
     """The port whose `part` of the drift ("export", "total", …) has the lowest SQNR."""
-    return _worst({name: getattr(drift, part) for name, drift in ports.items()})
+    return worst_output({name: getattr(drift, part) for name, drift in ports.items()})
+
+
+def worst_output(parts: Mapping[str, DriftPart]) -> str:
+    """The port with the lowest SQNR."""
+    levels = {name: math.inf if part.sqnr_db is None else part.sqnr_db for name, part in parts.items()}
+    return min(levels, key=lambda name: levels[name])
 
 
 def compare_outputs(reference: Outputs, outputs: Outputs) -> DriftPart:
@@ -100,7 +107,7 @@ def compare_outputs(reference: Outputs, outputs: Outputs) -> DriftPart:
         DataError: as `compare_ports`.
     """
     parts = compare_ports(reference, outputs)
-    return parts[_worst(parts)]
+    return parts[worst_output(parts)]
 
 
 def compare_ports(reference: Outputs, outputs: Outputs) -> dict[str, DriftPart]:
@@ -140,11 +147,6 @@ def _part(wanted: npt.NDArray[np.float64], found: npt.NDArray[np.float64], quiet
         sqnr_db=sqnr_db(signal or quietest * wanted.size, noise),
         cosine=float(wanted @ found) / max(math.sqrt(signal) * math.sqrt(power), _TINY),
     )
-
-
-def _worst(parts: Mapping[str, DriftPart]) -> str:
-    levels = {name: math.inf if part.sqnr_db is None else part.sqnr_db for name, part in parts.items()}
-    return min(levels, key=lambda name: levels[name])
 
 
 def _check(name: str, shape: tuple[int, ...], array: npt.NDArray[Any]) -> None:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from edgeconv.benchmarks.run import run_benchmark
 from edgeconv.benchmarks.settings import RunSettings
 from edgeconv.bundles import Bundle
-from edgeconv.errors import DataError, EdgeconvError
+from edgeconv.errors import DataError, EdgeconvError, UsageError
 from edgeconv.manifest import Tolerance
 from edgeconv.parity.breaks import find_breaks
 from edgeconv.parity.goldens import Golden, difference, golden_of, read_golden, write_golden
 from edgeconv.parity.subjects import BundleCache, as_names, model_name
-from edgeconv.parity.tolerance import override_tolerances
+from edgeconv.parity.tolerance import override_tolerances, split_tolerances
 from edgeconv.parity.verdict import Finding, Verdict, check_parity
 
 __all__ = ["ParityAssertion", "ParityError"]
@@ -45,7 +45,7 @@ class ParityAssertion:
         bundles: BundleCache,
         update: bool,
         record: Callable[[str, object], None],
-        written: list[str],
+        written: Callable[[str], None],
     ) -> None:
         self._goldens, self._bundles, self._update = goldens, bundles, update
         self._record, self._written = record, written
@@ -57,7 +57,7 @@ class ParityAssertion:
         precision: str | Sequence[str] | None = None,
         *,
         on: str = "local:",
-        tolerance: Sequence[str | Tolerance] | str | Tolerance = (),
+        tolerance: Sequence[str | Tolerance] | str | Tolerance | None = None,
         metric: str | None = None,
         golden: str | None = None,
         inputs: object = None,
@@ -73,11 +73,11 @@ class ParityAssertion:
             precision: the same for precisions.
             on: where to run; `local:` is this machine.
             tolerance: other bounds: `Tolerance` objects, or words like "int8.total_min_sqnr_db=28".
-            metric: task metric instead of the model's.
+            metric: task metric instead of the model's; where it cannot be taken, parity does not hold.
             golden: name of the golden file without .npz; the model's name by default.
             inputs: samples for a module: a tensor, a tuple or dictionary of them, or a list of such.
             locate: on failure, look for the first broken layer.
-            export: options of the export of a model: weights, input_shapes, calibration, devices, …
+            export: options of the export of a model: weights, input_shapes, calibration, devices (one), …
 
         Returns:
             The verdict, where parity holds.
@@ -87,26 +87,23 @@ class ParityAssertion:
             EdgeconvError: the model, the bundle or an option cannot be used.
         """
         __tracebackhide__ = True
-        given = [tolerance] if isinstance(tolerance, str | Tolerance) else list(tolerance)
-        words = [item for item in given if isinstance(item, str)]
-        override_tolerances((), words)
+        classes, words = split_tolerances(tolerance)
+        runtimes, precisions = as_names("runtime", runtime), as_names("precision", precision)
+        for what, value in (("on", on), ("metric", metric or ""), ("golden", golden or "")):
+            if not isinstance(value, str):
+                raise UsageError(f"{what} is {value!r}, expected text.")
         name = golden or model_name(model)
-        with self._bundles.open(model, inputs, export, name, self._kept(name)) as bundle:
+        with self._bundles.open(model, inputs, export, name, self._kept(name, export)) as bundle:
             name = name or bundle.manifest.model.name
             record = run_benchmark(
-                bundle,
-                on,
-                runtimes=as_names(runtime),
-                precisions=as_names(precision),
-                settings=RunSettings.quick(),
-                metric=metric,
+                bundle, on, runtimes=runtimes, precisions=precisions, settings=RunSettings.quick(), metric=metric
             )
-            classes = [*bundle.manifest.tolerances, *(item for item in given if isinstance(item, Tolerance))]
-            verdict = check_parity(record, override_tolerances(classes, words))
+            bounds = override_tolerances([*bundle.manifest.tolerances, *classes], words)
+            verdict = check_parity(record, bounds, metric)
             for finding in verdict.findings:
                 figure = "exact" if finding.value is None and finding.passed else finding.value
                 self._record(f"{finding.runtime} {finding.precision}: {finding.bound}", figure)
-            problem = self._golden(name, golden_of(bundle))
+            problem = self._golden(name, golden_of(bundle), verdict.passed)
             if not verdict.passed and locate:
                 verdict = dataclasses.replace(verdict, breaks=find_breaks(bundle, record, verdict))
             if problem or not verdict.passed:
@@ -116,31 +113,39 @@ class ParityAssertion:
     def _path(self, name: str) -> Path:
         return self._goldens / f"{_UNSAFE.sub('-', name).strip('-.') or 'model'}.npz"
 
-    def _kept(self, name: str) -> Golden | None:
-        """The golden file whose inputs an export takes; one that cannot be read is told by the comparison."""
+    def _kept(self, name: str, export: Mapping[str, Any]) -> Golden | None:
+        """The golden file whose inputs an export takes; one that cannot be read is told by the comparison.
+
+        Evaluation data that were given take their place when the file is to be renewed.
+        """
+        if not name or (self._update and export.get("evaluation") is not None):
+            return None
         try:
-            return read_golden(self._path(name)) if name else None
+            return read_golden(self._path(name))
         except EdgeconvError:
             return None
 
-    def _golden(self, name: str, current: Golden) -> str | None:
-        """What is wrong with the golden file; nothing when it may be written."""
+    def _golden(self, name: str, current: Golden, holds: bool) -> str | None:
+        """What is wrong with the golden file; nothing when it may be written, which needs that parity holds."""
         path = self._path(name)
         shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-        problem, is_new = None, not path.exists()
-        if is_new:
-            problem = f"There is no golden file {shown}. Write it with pytest --edgeconv-update, then commit it."
-        else:
-            try:
-                kept = read_golden(path)
-                problem = difference(kept, current, shown) if kept is not None else None
-            except DataError as error:
-                problem = str(error)
+        is_new = not path.exists()
+        try:
+            kept = read_golden(path)
+            problem = _missing(shown) if kept is None else difference(kept, current, shown)
+        except DataError as error:
+            problem = str(error)
         if problem is None or not self._update:
             return problem
+        if not holds:
+            return f"{problem} It was not written now, for parity does not hold."
         write_golden(path, current)
-        self._written.append(f"{shown}: new" if is_new else f"{shown}: renewed. Before: {problem}")
+        self._written(f"{shown}: new" if is_new else f"{shown}: renewed. Before: {problem}")
         return None
+
+
+def _missing(path: Path) -> str:
+    return f"There is no golden file {path}. Write it with pytest --edgeconv-update, then commit it."
 
 
 def report(verdict: Verdict, bundle: Bundle, on: str, problem: str | None) -> str:

@@ -10,14 +10,13 @@ import io
 import json
 import zipfile
 import zlib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from edgeconv.benchmarks.drift import compare_outputs, golden_outputs
+from edgeconv.benchmarks.drift import compare_ports, golden_outputs, worst_output
 from edgeconv.bundles import Bundle
 from edgeconv.errors import DataError
 from edgeconv.files import atomic_write_bytes
@@ -42,10 +41,19 @@ class Golden:
     arrays: _Arrays
 
     @property
+    def inputs(self) -> _Arrays:
+        """The inputs by port."""
+        return {name[len(_INPUT) :]: array for name, array in self.arrays.items() if name.startswith(_INPUT)}
+
+    @property
     def samples(self) -> _Arrays:
         """The inputs by port, and the targets: data that an export takes."""
-        inputs = {name[len(_INPUT) :]: array for name, array in self.arrays.items() if name.startswith(_INPUT)}
-        return {**inputs, **{name: array for name, array in self.arrays.items() if name == _TARGET}}
+        return {**self.inputs, **{name: array for name, array in self.arrays.items() if name == _TARGET}}
+
+    @property
+    def cases(self) -> int:
+        """How many there are."""
+        return len(next(iter(self.inputs.values())))
 
 
 def golden_of(bundle: Bundle) -> Golden:
@@ -63,7 +71,7 @@ def read_golden(path: Path) -> Golden | None:
     """The golden file at `path`, None where there is none.
 
     Raises:
-        DataError: it is damaged, no golden file of ours, or of a newer schema.
+        DataError: it is damaged, no golden file of ours, of a newer schema, or has no inputs that can be used.
     """
     if not path.exists():
         return None
@@ -78,7 +86,26 @@ def read_golden(path: Path) -> Golden | None:
         ) from error
     if not isinstance(schema, int) or schema > _SCHEMA:
         raise DataError(f"{path} has schema version {schema}, this edgeconv reads up to {_SCHEMA}.", "Update edgeconv.")
-    return Golden(str(model), arrays)
+    golden = Golden(str(model), arrays)
+    fault = _fault(golden)
+    if fault:
+        raise DataError(f"{path} cannot be used: {fault}.", "Renew it with pytest --edgeconv-update.")
+    return golden
+
+
+def _fault(golden: Golden) -> str | None:
+    """Why no export can take the inputs; None where it can."""
+    if not golden.inputs:
+        return "it has no inputs"
+    lengths = {array.shape[0] if array.ndim else 0 for array in golden.samples.values()}
+    if len(lengths) > 1 or 0 in lengths:
+        return "its inputs and targets are not of the same cases, one or more"
+    for name, array in golden.inputs.items():
+        if array.dtype.kind != "f" and array.dtype != np.uint8:
+            return f"input {name!r} is {array.dtype}, expected uint8 images or floats"
+        if not np.isfinite(array).all():
+            return f"input {name!r} has NaN or infinite values"
+    return None
 
 
 def write_golden(path: Path, golden: Golden) -> None:
@@ -96,7 +123,7 @@ def difference(golden: Golden, current: Golden, path: Path) -> str | None:
     """
     if golden.model != current.model:
         return f"{path} is the golden file of the model {golden.model}, not of {current.model}."
-    before, after = (_named(one.arrays, _INPUT) for one in (golden, current))
+    before, after = golden.inputs, current.inputs
     for name in sorted({*before, *after}):
         if name not in before or name not in after:
             return f"{path}: input {name!r} is {'new' if name not in before else 'gone'}. {_RENEW}"
@@ -106,29 +133,26 @@ def difference(golden: Golden, current: Golden, path: Path) -> str | None:
             return f"{path} was made with other inputs ({name!r} differs), so its outputs cannot be compared. {_RENEW}"
     try:
         wanted, found = (golden_outputs(one.arrays, "torch") for one in (golden, current))
-        part = compare_outputs(wanted, found)
+        parts = compare_ports(wanted, found)
     except DataError as error:
         return f"{path}: {error} {_RENEW}"
-    if part.sqnr_db is None or part.sqnr_db >= _SAME_DB:
+    name = worst_output(parts)
+    level = parts[name].sqnr_db
+    if level is None or level >= _SAME_DB:
         return None
-    name, place, expected, got = _largest(wanted, found)
+    place, expected, got = _largest(wanted[name], found[name])
     return (
-        f"PyTorch's outputs differ from {path}: {part.sqnr_db:.1f} dB of SQNR where {_SAME_DB:.0f} are needed, most at "
+        f"PyTorch's outputs differ from {path}: {level:.1f} dB of SQNR where {_SAME_DB:.0f} are needed, most at "
         f"{name}{place}: {got:.6g} instead of {expected:.6g}. {_RENEW}"
     )
-
-
-def _named(arrays: Mapping[str, npt.NDArray[Any]], prefix: str) -> _Arrays:
-    return {name[len(prefix) :]: array for name, array in arrays.items() if name.startswith(prefix)}
 
 
 def _kind(array: npt.NDArray[Any]) -> str:
     return f"{array.dtype} {list(array.shape)}"
 
 
-def _largest(wanted: _Arrays, found: _Arrays) -> tuple[str, list[int], float, float]:
-    """Port, place (the case first), expected and found value of the largest difference."""
-    errors = {name: np.abs(np.asarray(found[name], np.float64) - wanted[name]) for name in wanted}
-    name = max(errors, key=lambda port: float(errors[port].max(initial=0)))
-    place = np.unravel_index(int(errors[name].argmax()), errors[name].shape)
-    return name, [int(i) for i in place], float(wanted[name][place]), float(found[name][place])
+def _largest(wanted: npt.NDArray[Any], found: npt.NDArray[Any]) -> tuple[list[int], float, float]:
+    """Place (the case first), expected and found value of the largest difference."""
+    errors = np.abs(np.asarray(found, np.float64) - wanted)
+    place = np.unravel_index(int(errors.argmax()), errors.shape)
+    return [int(i) for i in place], float(wanted[place]), float(found[place])

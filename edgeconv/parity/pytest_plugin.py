@@ -5,6 +5,7 @@ pytest loads this file in every session of an environment that has edgeconv, so 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["assert_parity", "edgeconv_bundles", "edgeconv_goldens"]
 
 _UPDATE, _GOLDENS = "--edgeconv-update", "edgeconv_goldens"
-_written = pytest.StashKey[list[str]]()
+_WRITTEN = "edgeconv golden file"  # a property of the test: its report reaches us from a worker of pytest-xdist too
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -28,9 +29,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addini(_GOLDENS, "folder of the golden files, relative to the root of the tests", default="tests/goldens")
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Name the golden files that were written: they are to be looked at and committed."""
-    written = config.stash.get(_written, [])
+    reports = (report for reports in terminalreporter.stats.values() for report in reports)
+    properties = (one for report in reports for one in getattr(report, "user_properties", ()))
+    written = dict.fromkeys(line for name, line in properties if name == _WRITTEN)  # setup, call and teardown have it
     if written:
         terminalreporter.section("edgeconv: golden files")
         for line in written:
@@ -67,5 +70,5 @@ def assert_parity(
         bundles=edgeconv_bundles,
         update=bool(pytestconfig.getoption(_UPDATE)),
         record=record_property,
-        written=pytestconfig.stash.setdefault(_written, []),
+        written=functools.partial(record_property, _WRITTEN),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +15,13 @@ from edgeconv.bundles import Bundle, load_bundle, open_bundle
 from edgeconv.errors import UsageError
 from edgeconv.files import sha256_file
 from edgeconv.parity.goldens import Golden
+from edgeconv.parity.samples import Sample, module_samples, tensor_array
 
 if TYPE_CHECKING:
     from torch import nn
+    from torch.export import ExportedProgram
+
+    from edgeconv.export.options import ExportOptions
 
 __all__ = ["BundleCache"]
 
@@ -25,7 +29,7 @@ _CODE = (".py", ".pt2", ".onnx", ".pt", ".pth", ".safetensors", ".npz", ".npy")
 
 
 class BundleCache:
-    """Exports each model once: the same model, options and golden file give the same bundle.
+    """Exports each model once: the same computation, weights, options and golden file give the same bundle.
 
     Args:
         directory: where bundles are made; the caller removes it.
@@ -46,7 +50,7 @@ class BundleCache:
             inputs: of a module.
             options: of the export.
             name: of the golden file; what is exported for one name is not exported again.
-            golden: the golden file, whose inputs become the golden cases.
+            golden: the golden file, whose inputs become the golden cases where they fit the model and the user's data.
 
         Raises:
             EdgeconvError: the bundle is damaged, or the model cannot be exported.
@@ -70,31 +74,85 @@ class BundleCache:
     ) -> Path:
         from edgeconv.export.options import ExportOptions
         from edgeconv.export.pipeline import build_bundle
+        from edgeconv.parity.export_options import read_options
 
-        known = {field.name for field in dataclasses.fields(ExportOptions)} - {"model", "output", "force", "pack"}
-        unknown = sorted(set(options) - known)
-        if unknown:
-            raise UsageError(f"No export option is called {unknown[0]!r}.", f"There are: {', '.join(sorted(known))}.")
-        if isinstance(model, str):
-            if inputs is not None:
-                raise UsageError("inputs go with a torch.nn.Module.", "For a model by name give calibration=…")
-            key = _key(model, options, name)
-        else:
-            key = _key(_state(model), options, name, _samples(inputs))
+        options, traced = read_options(options), None
+        if not isinstance(model, str):
+            traced = _traced(_module(model), inputs)
+        elif inputs is not None:
+            raise UsageError("inputs go with a torch.nn.Module.", "For a model by name give calibration=…")
+        key = _key(model if traced is None else traced.identity, options, name)
         if key not in self._made:
             directory = self._directory / key
             directory.mkdir(exist_ok=True)
-            if golden is not None:
+            if traced is not None:
+                options.setdefault("calibration", str(directory / "samples.npz"))
+            spec = str(model) if traced is None else traced.save(directory)
+            export = ExportOptions(**{**options, "model": spec, "output": directory})
+            if golden is not None and _fits(golden, export):
                 np.savez(directory / "golden.npz", allow_pickle=False, **golden.samples)
-                options = {**options, "evaluation": str(directory / "golden.npz")}
-                options["golden_count"] = len(next(iter(golden.samples.values())))
-                options.setdefault("metric", _task_metric(model))
-            if isinstance(options.get("weights"), str):
-                options["weights"] = Path(options["weights"])
-            spec = model if isinstance(model, str) else _saved(model, inputs, directory, options)
-            built = build_bundle(ExportOptions(**{**options, "model": spec, "output": directory}))
-            self._made[key] = Path(built.bundles[0].path)
+                export = dataclasses.replace(
+                    export,
+                    evaluation=str(directory / "golden.npz"),
+                    golden_count=golden.cases,
+                    metric=export.metric or _task_metric(model),
+                )
+            self._made[key] = Path(build_bundle(export).bundles[0].path)
         return self._made[key]
+
+
+def _fits(golden: Golden, options: ExportOptions) -> bool:
+    """Whether the model takes a golden file's inputs, and the user's own data are of their kind, images or floats.
+
+    Where it does not, the export goes without them, and the comparison with the golden file tells what differs.
+    """
+    from edgeconv.export.subject import load_subject
+
+    subject = load_subject(dataclasses.replace(options, golden_count=1))
+    own = subject.calibration.take(1) if subject.calibration is not None else []
+    own += subject.golden if own or options.evaluation is not None else []  # else they were made up
+    return {name: array.shape[1:] for name, array in golden.inputs.items()} == subject.shapes and all(
+        (sample[name].dtype == np.uint8) == (array.dtype == np.uint8)
+        for sample in own
+        for name, array in golden.inputs.items()
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Traced:
+    """A module as it computes now, and its samples."""
+
+    name: str
+    program: ExportedProgram
+    samples: list[Sample]
+
+    @property
+    def identity(self) -> list[Any]:
+        """What another module shares only if it computes the same; plain attributes show in the traced code alone."""
+        code = "".join(getattr(part, "code", "") for part in self.program.graph_module.modules())
+        tensors = {**self.program.state_dict, **self.program.constants}
+        values = {name: tensor_array(value) for name, value in tensors.items()}
+        return [self.name, hashlib.sha256(code.encode()).hexdigest(), values, self.samples]
+
+    def save(self, directory: Path) -> str:
+        """Write the program, and all samples as calibration data."""
+        import torch
+
+        arrays = {name: np.stack([sample[name] for sample in self.samples]) for name in self.samples[0]}
+        np.savez(directory / "samples.npz", allow_pickle=False, **arrays)
+        path = directory / f"{self.name}.pt2"
+        torch.export.save(self.program, path)
+        return str(path)
+
+
+def _traced(module: nn.Module, inputs: object) -> _Traced:
+    import torch
+
+    from edgeconv.export.trace import trace
+
+    samples = module_samples(module, inputs)
+    first = {name: torch.from_numpy(array.astype(np.float32)) for name, array in samples[0].items()}
+    return _Traced(type(module).__name__, trace(module, first), samples)
 
 
 def _task_metric(model: object) -> str | None:
@@ -151,57 +209,6 @@ def _module(model: object) -> nn.Module:
     return model
 
 
-def _state(model: object) -> dict[str, Any]:
-    module = _module(model)
-    return {
-        "": f"{type(module).__module__}.{type(module).__qualname__} {module}",
-        **{name: tensor.detach().cpu().numpy() for name, tensor in module.state_dict().items()},
-    }
-
-
-def _samples(inputs: object) -> list[Any]:
-    """One sample or several, each an array, a tuple of arrays or a dictionary of them."""
-    if inputs is None:
-        raise UsageError(
-            "A torch.nn.Module needs inputs to be traced and calibrated with.",
-            "Give inputs=: a tensor, a tuple or dictionary of tensors, batch included, or a list of such samples.",
-        )
-    samples = inputs if isinstance(inputs, list) else [inputs]
-    if not samples:
-        raise UsageError("inputs is an empty list.", "Give at least one sample.")
-    return [_arrays(sample) for sample in samples]
-
-
-def _arrays(sample: Any) -> Any:
-    if isinstance(sample, Mapping):
-        return {str(name): np.asarray(value) for name, value in sample.items()}
-    return tuple(np.asarray(value) for value in (sample if isinstance(sample, tuple) else (sample,)))
-
-
-def _saved(model: object, inputs: object, directory: Path, options: dict[str, Any]) -> str:
-    """Trace a module with its first sample and save it, with all samples as calibration data."""
-    import torch
-
-    from edgeconv.export.onnx import forward_parameters
-    from edgeconv.export.trace import trace
-
-    module = _module(model)
-    names = list(forward_parameters(module))
-    samples = [
-        sample if isinstance(sample, Mapping) else dict(zip(names, sample, strict=False)) for sample in _samples(inputs)
-    ]
-    given = sorted(samples[0])
-    if given != sorted(names):
-        raise UsageError(f"{type(module).__name__} takes {', '.join(names)}; inputs has {', '.join(given) or 'none'}.")
-    arrays = {name: np.stack([sample[name] for sample in samples]) for name in names}
-    np.savez(directory / "samples.npz", allow_pickle=False, **arrays)
-    program = trace(module, {name: torch.from_numpy(np.ascontiguousarray(arrays[name][0])) for name in names})
-    path = directory / f"{type(module).__name__}.pt2"
-    torch.export.save(program, path)
-    options.setdefault("calibration", str(directory / "samples.npz"))
-    return str(path)
-
-
 def model_name(model: object) -> str:
     """What the golden file of a model is called where the test gives no name."""
     if isinstance(model, Bundle):
@@ -214,6 +221,15 @@ def model_name(model: object) -> str:
     return type(model).__name__
 
 
-def as_names(value: str | Sequence[str] | None) -> list[str] | None:
-    """One name or several as a list."""
-    return [value] if isinstance(value, str) else list(value) if value is not None else None
+def as_names(what: str, value: object) -> list[str] | None:
+    """One name or several as a list; None is all.
+
+    Raises:
+        UsageError: it is neither, or an empty list.
+    """
+    if value is None:
+        return None
+    names = [value] if isinstance(value, str) else list(value) if isinstance(value, Sequence | Set) else []
+    if not names or not all(isinstance(name, str) for name in names):
+        raise UsageError(f"{what} is {value!r}, expected a name or several.", "Leave it out for all that there are.")
+    return names

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import pytest
 import torch
 from torch import nn
 
+from edgeconv.errors import UsageError
+from edgeconv.manifest import Tolerance
 from edgeconv.parity.assertion import ParityAssertion, ParityError
 from edgeconv.parity.goldens import read_golden
 from edgeconv.parity.subjects import BundleCache
@@ -35,7 +38,7 @@ def asserting(tmp_path: Path, figures) -> Callable[..., ParityAssertion]:
     def make(update: bool = False) -> ParityAssertion:
         folder = tmp_path / f"bundles-{update}"
         folder.mkdir(exist_ok=True)
-        return ParityAssertion(tmp_path / "goldens", BundleCache(folder), update, figures.__setitem__, [])
+        return ParityAssertion(tmp_path / "goldens", BundleCache(folder), update, figures.__setitem__, [].append)
 
     return make
 
@@ -71,3 +74,96 @@ def test_a_module_in_hand_is_judged_with_its_inputs(asserting, tmp_path):
     verdict = asserting(update=True)(module, golden="mine", inputs=inputs, **ONLY)
     assert {finding.precision for finding in verdict.findings} == {"fp32", "int8"}
     assert (tmp_path / "goldens/mine.npz").is_file()
+
+
+FACTORY = """
+import torch
+
+def factory():
+    torch.manual_seed(0)
+    return torch.nn.Conv2d(3, 2, 3)
+"""
+
+
+@pytest.fixture
+def conv(asserting, tmp_path) -> Callable[..., object]:
+    """Assert the parity of one convolution with the golden file `g`; each call is a session of its own."""
+    (tmp_path / "net.py").write_text(FACTORY)
+
+    def call(update: bool = False, *, shape: str = "1x3x8x8", **more: object) -> object:
+        given = {"input_shapes": shape, "golden": "g", "runtime": "onnxruntime", "precision": "fp32", **more}
+        for name in {"calibration", "evaluation"} & set(given):
+            np.savez(tmp_path / f"{name}.npz", **given[name])
+            given[name] = str(tmp_path / f"{name}.npz")
+        for folder in tmp_path.glob("bundles-*"):
+            shutil.rmtree(folder)
+        return asserting(update)(f"{tmp_path / 'net.py'}:factory", **given)
+
+    return call
+
+
+def images(seed: int, size: int = 8, dtype: type = np.float32) -> dict[str, np.ndarray]:
+    values = np.random.default_rng(seed).random((4, 1, 3, size, size)) * (255 if dtype is np.uint8 else 1)
+    return {"input": values.astype(dtype)}
+
+
+def test_data_of_another_kind_or_shape_are_told_with_the_golden_file_and_renewed(conv, tmp_path):
+    conv(True, calibration=images(0))
+    assert conv(calibration=images(1)), "the inputs of the golden file stay"
+    with pytest.raises(
+        ParityError, match=r"g.npz: input 'input' is uint8 .*in the golden file float32.*edgeconv-update"
+    ):
+        conv(calibration=images(0, dtype=np.uint8))
+    with pytest.raises(ParityError, match=r"g.npz: input 'input' is float32 \[.*9, 9\], in the golden file"):
+        conv(calibration=images(0, 9), shape="1x3x9x9")
+    conv(True, calibration=images(0, 9), shape="1x3x9x9")
+    assert conv(calibration=images(0, 9), shape="1x3x9x9")
+    conv(True, calibration=images(0, 9), shape="1x3x9x9", evaluation=images(3, 9))
+    renewed = read_golden(tmp_path / "goldens/g.npz")
+    assert renewed is not None
+    assert np.array_equal(renewed.arrays["input.input"], images(3, 9)["input"])
+
+
+def test_a_golden_file_that_cannot_be_used_is_told_and_renewed(conv, tmp_path):
+    conv(True, calibration=images(0))
+    path = tmp_path / "goldens/g.npz"
+    with np.load(path) as archive:
+        arrays = {name: archive[name] for name in archive.files}
+    np.savez(path, **{**arrays, "input.input": arrays["input.input"] * np.nan})
+    with pytest.raises(ParityError, match=r"g.npz cannot be used: input 'input' has NaN"):
+        conv(calibration=images(0))
+    assert conv(True, calibration=images(0))
+    assert conv(calibration=images(0))
+
+
+def test_a_golden_file_is_not_written_where_parity_does_not_hold(asserting, tiny_bundle, tmp_path):
+    given = {"runtime": "onnxruntime", "precision": "fp32", "locate": False}
+    with pytest.raises(ParityError, match="It was not written now, for parity does not hold"):
+        asserting(True)(tiny_bundle, tolerance="fp32.total_min_sqnr_db=250", **given)
+    assert not (tmp_path / "goldens").exists()
+    asserting(True)(tiny_bundle, **given)
+    assert (tmp_path / "goldens/tiny.npz").is_file()
+
+
+def test_a_metric_that_cannot_be_taken_is_no_parity(asserting, tiny_bundle, tmp_path):
+    (tmp_path / "mine.py").write_text("def wordy(outputs, targets):\n    return 'good'\n")
+    given = {"runtime": "onnxruntime", "precision": "fp32", "locate": False}
+    with pytest.raises(ParityError, match=r"the task metric .*wordy was not taken: .*good"):
+        asserting(True)(tiny_bundle, metric=f"{tmp_path / 'mine.py'}:wordy", **given)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"tolerance": 3.0}, "3.0 is neither words nor a Tolerance"),
+        ({"tolerance": [Tolerance("fp23", None, None, 1.0, None, None)]}, "no precision is called 'fp23'"),
+        ({"runtime": []}, r"runtime is \[\], expected a name or several"),
+        ({"precision": 8}, "precision is 8, expected a name or several"),
+        ({"on": None}, "on is None, expected text"),
+        ({"metric": len}, "metric is .*, expected text"),
+        ({"golden": 3}, "golden is 3, expected text"),
+    ],
+)
+def test_arguments_of_another_form_are_told(asserting, tiny_bundle, given, message):
+    with pytest.raises(UsageError, match=message):
+        asserting()(tiny_bundle, **given)

@@ -71,6 +71,23 @@ def test_archives_of_others_are_refused(tmp_path, about, message):
         read_golden(tmp_path / "m.npz")
 
 
+@pytest.mark.parametrize(
+    ("current", "message"),
+    [
+        (golden(input_x=None), "it has no inputs"),
+        (golden(input_x=np.float32(1)), "not of the same cases, one or more"),
+        (golden(input_x=np.zeros((0, 1, 3), np.float32), target=None), "not of the same cases, one or more"),
+        (golden(input_x=np.zeros((3, 1, 3), np.float32)), "not of the same cases, one or more"),
+        (golden(input_x=np.full((2, 1), np.nan, np.float32)), "input 'x' has NaN or infinite values"),
+        (golden(input_x=np.zeros((2, 1), np.int64)), "input 'x' is int64, expected uint8 images or floats"),
+    ],
+)
+def test_inputs_that_no_export_can_take_are_told_with_the_path(tmp_path, current, message):
+    write_golden(tmp_path / "m.npz", current)
+    with pytest.raises(DataError, match=rf"m.npz cannot be used: .*{message}.*--edgeconv-update"):
+        read_golden(tmp_path / "m.npz")
+
+
 def test_sums_in_another_order_are_no_difference():
     y = golden().arrays["torch.y"]
     assert difference(golden(), golden(), PATH) is None
@@ -84,6 +101,14 @@ def test_a_difference_is_told_with_its_place():
     assert words is not None
     assert "dB of SQNR where 90 are needed, most at y[1, 0, 4]: " in words
     assert "renew it with pytest --edgeconv-update" in words
+
+
+def test_an_output_with_large_values_does_not_hide_another_that_differs():
+    large = {"torch_large": np.full((2, 1, 6), 1e6, np.float32)}
+    y = golden().arrays["torch.y"]
+    words = difference(golden(**large), golden(**large, torch_y=-y), PATH)
+    assert words is not None
+    assert "most at y[" in words
 
 
 @pytest.mark.parametrize(
@@ -127,9 +152,9 @@ from pathlib import Path
 from edgeconv.parity.goldens import Golden, read_golden, write_golden
 path, value = Path(sys.argv[1]), float(sys.argv[2])
 for _ in range(30):
-    write_golden(path, Golden("m", {"torch.y": np.full(50_000, value)}))
+    write_golden(path, Golden("m", {"input.x": np.full(50_000, value)}))
     golden = read_golden(path)
-    assert golden is not None and len(set(golden.arrays["torch.y"])) == 1
+    assert golden is not None and len(set(golden.arrays["input.x"])) == 1
 """
     path = tmp_path / "goldens" / "m.npz"
     writers = [

@@ -85,6 +85,14 @@ def test_a_missing_golden_fails_and_is_written_on_request_then_holds(project):
     assert path.read_bytes() == written
 
 
+def test_workers_of_xdist_tell_what_they_wrote(project):
+    pytest.importorskip("xdist")
+    project.makepyfile(test_parity=OF_A_BUNDLE.replace("{more}", ""))
+    result = project.runpytest_subprocess("-p", "no:cacheprovider", "-n", "2", "--edgeconv-update")
+    result.assert_outcomes(passed=1)
+    assert "tests/goldens/tiny.npz: new" in text(result)
+
+
 def test_the_folder_of_goldens_can_be_set(project):
     project.makeini("[pytest]\nedgeconv_goldens = kept/here\n")
     outcome(project, "--edgeconv-update", more=", golden='my net'").assert_outcomes(passed=1)
