@@ -56,7 +56,11 @@ def _sample(given: Any, names: tuple[str, ...], module: str, where: str) -> Samp
     values = given if isinstance(given, tuple | Mapping) else (given,)
     fits = set(values) == set(names) if isinstance(values, Mapping) else len(values) == len(names)
     if not fits:
-        found = ", ".join(map(str, values)) if isinstance(values, Mapping) else f"{len(values)} arrays"
+        found = (
+            ", ".join(map(str, values))
+            if isinstance(values, Mapping)
+            else f"{len(values)} array{'' if len(values) == 1 else 's'}"
+        )
         raise UsageError(
             f"{module} takes {', '.join(names) or 'nothing'}; {where} has {found or 'nothing'}.",
             "Give one array for each parameter of forward without a default; the others keep theirs.",

@@ -102,20 +102,25 @@ class BundleCache:
 
 
 def _fits(golden: Golden, options: ExportOptions) -> bool:
-    """Whether the model takes a golden file's inputs, and the user's own data are of their kind, images or floats.
+    """Whether the model takes a golden file's inputs, and they are what the user's own data are.
 
-    Where it does not, the export goes without them, and the comparison with the golden file tells what differs.
+    That is images or floats, and with targets where those have some.  Where it is not so the export goes without them,
+    and the comparison with the golden file tells what differs.
     """
+    from edgeconv.export.data import TARGET_KEY
     from edgeconv.export.subject import load_subject
 
     subject = load_subject(dataclasses.replace(options, golden_count=1))
+    if {name: array.shape[1:] for name, array in golden.inputs.items()} != subject.shapes:
+        return False
     own = subject.calibration.take(1) if subject.calibration is not None else []
     own += subject.golden if own or options.evaluation is not None else []  # else they were made up
-    return {name: array.shape[1:] for name, array in golden.inputs.items()} == subject.shapes and all(
+    same_kind = all(
         (sample[name].dtype == np.uint8) == (array.dtype == np.uint8)
         for sample in own
         for name, array in golden.inputs.items()
     )
+    return same_kind and (TARGET_KEY in golden.samples or not any(TARGET_KEY in sample for sample in own))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -124,6 +124,17 @@ def test_data_of_another_kind_or_shape_are_told_with_the_golden_file_and_renewed
     assert np.array_equal(renewed.arrays["input.input"], images(3, 9)["input"])
 
 
+def test_targets_that_a_golden_file_lacks_come_with_the_evaluation_data(conv, tmp_path):
+    given = {"calibration": images(0), "evaluation": {**images(3), "target": np.ones((4, 1, 2, 6, 6), np.float32)}}
+    conv(True, calibration=images(0))
+    with pytest.raises(UsageError, match="metric iou needs targets"):
+        conv(calibration=images(0), metric="iou")
+    with pytest.raises(ParityError, match=r"g.npz: input 'input' is float32 \[4, .*in the golden file float32 \[1, "):
+        conv(**given, metric="iou")
+    conv(True, **given, metric="iou")
+    assert any(finding.bound == "iou drop" for finding in conv(**given, metric="iou").findings)
+
+
 def test_a_golden_file_that_cannot_be_used_is_told_and_renewed(conv, tmp_path):
     conv(True, calibration=images(0))
     path = tmp_path / "goldens/g.npz"

@@ -48,7 +48,7 @@ def test_images_stay_as_they_are():
         (One(), (X, X), "One takes x; sample 0 has 2 arrays"),
         (One(), [X, (X, X)], "One takes x; sample 1 has 2 arrays"),
         (One(), {"x": X, "y": X}, "One takes x; sample 0 has x, y"),
-        (Two(), X, "Two takes x, y; sample 0 has 1 arrays"),
+        (Two(), X, r"Two takes x, y; sample 0 has 1 array\."),
         (Two(), [{"x": X, "y": X}, {"x": X}], "Two takes x, y; sample 1 has x"),
         (One(), [X, torch.zeros(1, 4)], r"float32 \[1, 4\] in sample 1, float32 \[1, 3\] in sample 0"),
         (One(), [X, X.to(torch.uint8)], r"uint8 \[1, 3\] in sample 1"),
