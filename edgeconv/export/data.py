@@ -155,15 +155,19 @@ def _check(spec: str, index: int, sample: Sample, shapes: Mapping[str, tuple[int
     missing = sorted(set(shapes) - set(sample))
     if missing:
         raise DataError(f"{where} has no array for input {missing[0]!r}; it has {', '.join(sorted(sample))}.", _SHAPES)
+    taken = dict(sample)
     for name, shape in shapes.items():
         array = sample[name]
         if array.shape != shape:
             raise DataError(f"{where}: input {name!r} has shape {_x(array.shape)}, the model takes {_x(shape)}.")
         if not (array.dtype == np.uint8 or np.issubdtype(array.dtype, np.floating)):
             raise DataError(f"{where}: input {name!r} is {array.dtype}, expected uint8 images or floats.")
-        if not np.isfinite(array).all():
+        if array.dtype != np.uint8:
+            with np.errstate(over="ignore"):  # told below
+                taken[name] = array.astype(np.float32, copy=False)  # float64, NumPy's default, is fed to no runtime
+        if not np.isfinite(taken[name]).all():
             raise DataError(f"{where}: input {name!r} has NaN or infinite values.", "Remove or repair that sample.")
-    return sample
+    return taken
 
 
 def _image_folder(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> Callable[[], Iterator[Sample]]:

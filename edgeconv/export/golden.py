@@ -36,7 +36,7 @@ def golden_arrays(
         ModelError: a reference returned NaN or infinite values.
     """
     ports = list(ports)
-    arrays: GoldenArrays = {f"input.{port.name}": _stacked(samples, port) for port in ports}
+    arrays: GoldenArrays = {f"input.{port.name}": np.stack([sample[port.name] for sample in samples]) for port in ports}
     if f"input.{TARGET_KEY}" not in arrays and all(TARGET_KEY in sample for sample in samples):
         arrays[TARGET_KEY] = np.stack([sample[TARGET_KEY] for sample in samples])
     for name, reference in references.items():
@@ -50,12 +50,6 @@ def golden_arrays(
                 )
             arrays[f"{name}.{port}"] = stacked
     return arrays
-
-
-def _stacked(samples: Sequence[Sample], port: Port) -> Array:
-    """The raw inputs of a port; float64, NumPy's default, is none that a runtime is fed with."""
-    stacked = np.stack([sample[port.name] for sample in samples])
-    return stacked.astype(np.float32) if port.dtype == "float32" else stacked
 
 
 def normalised(sample: Sample, ports: Iterable[Port]) -> dict[str, Array]:

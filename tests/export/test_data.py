@@ -154,6 +154,18 @@ def test_golden_samples_are_kept_from_calibration(tmp_path: Path) -> None:
     assert [float(s["x"].max()) for s in rest] == [i for i in range(20) if i not in kept]
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.float16])
+def test_floats_are_float32_whatever_the_users_are(tmp_path: Path, dtype: type) -> None:
+    np.save(tmp_path / "a.npy", np.full((2, 1, 8, 10), 0.5, dtype))
+    assert {sample["x"].dtype for sample in open_source(str(tmp_path / "a.npy"), GREY)} == {np.dtype(np.float32)}
+
+
+def test_a_number_that_float32_cannot_hold_is_infinite(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.full((2, 1, 8, 10), 1e300))
+    with pytest.raises(DataError, match="infinite"):
+        open_source(str(tmp_path / "a.npy"), GREY)
+
+
 def test_few_samples_serve_both(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.zeros((2, 1, 8, 10), np.float32))
     golden, rest = split_source(open_source(str(tmp_path / "a.npy"), GREY), 3)

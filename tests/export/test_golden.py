@@ -18,13 +18,6 @@ def test_arrays_are_stacked_raw_and_references_see_normalised_inputs() -> None:
     np.testing.assert_allclose(arrays["torch.y"][2], 2 * 102 / 255, rtol=1e-6)
 
 
-@pytest.mark.parametrize("dtype", [np.float64, np.float16])
-def test_inputs_of_a_float_port_are_float32_whatever_the_users_data_are(dtype: type) -> None:
-    port = Port("x", [1, 3], "float32", "as-is")
-    arrays = golden_arrays([{"x": np.full((1, 3), 0.5, dtype)}], [port], {})
-    assert arrays["input.x"].dtype == np.float32
-
-
 def test_targets_are_left_out_unless_every_sample_has_one() -> None:
     some = [SAMPLES[0], {"x": SAMPLES[1]["x"]}]
     assert "target" not in golden_arrays(some, [PORT], {})
