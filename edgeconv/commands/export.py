@@ -192,6 +192,9 @@ def export(
     for built in result.bundles:
         terminal.console.print(bundle_table(load_bundle(Path(built.path)).manifest))
         terminal.done(f"{built.packed or built.path}")
+        if built.outdated is not None:
+            words = f"{built.outdated} is of an earlier export; --pack writes it anew."
+            terminal.console.print(escape(words), highlight=False, soft_wrap=True)
     return 0
 
 

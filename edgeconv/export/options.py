@@ -73,7 +73,10 @@ class ExportOptions:
 
 @dataclasses.dataclass(frozen=True)
 class BuiltBundle:
-    """One bundle that was written: `bytes` is that of its model files."""
+    """One bundle that was written.
+
+    `bytes` is that of its model files; `outdated` is a packed bundle of an earlier export beside it, None without.
+    """
 
     path: str
     device: str
@@ -81,6 +84,7 @@ class BuiltBundle:
     bytes: int
     artifacts: list[str]
     failures: list[Failure]
+    outdated: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)

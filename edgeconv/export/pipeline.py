@@ -62,6 +62,8 @@ def build_bundle(options: ExportOptions, progress: Progress = lambda stage: None
         paths = {profile.name: options.output / f"{name}-{profile.name}" for profile in profiles}
         for path in paths.values():
             refuse_existing(path, options.force)
+            if options.pack:
+                _refuse_zip(_zip_of(path), options.force)
         ports = input_ports(subject.golden, subject.shapes, options.mean, options.std)
         if (options.metric or options.max_drop) and any(port.name == TARGET_KEY for port in ports):
             raise UsageError(
@@ -101,8 +103,9 @@ def build_bundle(options: ExportOptions, progress: Progress = lambda stage: None
             demand_int8(outcomes, options.min_int8_share)
         with stage("bundle"):
             gates = GatePrices(graphs.fp32.graph, graphs.choices.gate_rank)
-            for profile in profiles:
-                made, failures = _sorted_out(profile, options, lowered)
+            outcomes_of = {profile.name: _sorted_out(profile, options, lowered) for profile in profiles}
+            for profile in profiles:  # all of them have something by now: nothing is replaced for a failed export
+                made, failures = outcomes_of[profile.name]
                 artifacts = with_gate_prices([one.artifact for one in made], gates)
                 sources = {path: file for one in made for path, file in one.files.items()}
                 path = paths[profile.name]
@@ -114,8 +117,9 @@ def build_bundle(options: ExportOptions, progress: Progress = lambda stage: None
                 manifest = write_bundle(
                     path, manifest, sources, cases, supply, recipe=recipe, mixed=mixed, force=options.force
                 )
-                packed = pack_bundle(path, manifest) if options.pack else None
-                bundles.append(_built(path, manifest, packed))
+                if options.pack:
+                    pack_bundle(path, manifest)
+                bundles.append(_built(path, manifest, options.pack))
     return ExportResult(bundles, stage.times_ns, graphs.search, mixed, graphs.learn)
 
 
@@ -144,7 +148,28 @@ def _profiles(options: ExportOptions) -> list[DeviceProfile]:
     if options.metric is not None:
         get_metric(options.metric)
     check_share(options.min_int8_share)
-    return list({profile.name: profile for profile in map(load_profile, options.devices)}.values())
+    profiles = list({profile.name: profile for profile in map(load_profile, options.devices)}.values())
+    for profile in profiles:
+        if not _wanted(profile, options):
+            there = dict.fromkeys(target.runtime for target in profile.targets)
+            raise UsageError(
+                f"{profile.name} has no {' or '.join(options.runtimes)}, so its bundle would be empty.",
+                f"Name one that it has: {', '.join(there)}; or export for it by itself.",
+            )
+    return profiles
+
+
+def _zip_of(path: Path) -> Path:
+    """Where `pack_bundle` puts a bundle."""
+    return path.with_name(f"{path.name}.zip")
+
+
+def _refuse_zip(path: Path, force: bool) -> None:
+    """Raise `UsageError` when the packed bundle may not be (re)written."""
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder, and the packed bundle would have that name.", "Name another -o.")
+    if path.exists() and not force:
+        raise UsageError(f"{path} exists already and is kept as it is.", "Use --force to replace it, or another -o.")
 
 
 def _supply(profile: DeviceProfile, options: ExportOptions, progress: Progress) -> Supply:
@@ -231,12 +256,14 @@ def _sorted_out(
     return made, failures
 
 
-def _built(path: Path, manifest: Manifest, packed: Path | None) -> BuiltBundle:
+def _built(path: Path, manifest: Manifest, pack: bool) -> BuiltBundle:
+    beside = _zip_of(path)
     return BuiltBundle(
         str(path),
         manifest.device,
-        str(packed) if packed else None,
+        str(beside) if pack else None,
         sum(artifact.total_bytes for artifact in manifest.artifacts),
         [f"{artifact.runtime} {artifact.precision}" for artifact in manifest.artifacts],
         manifest.failures,
+        str(beside) if beside.is_file() and not pack else None,
     )
