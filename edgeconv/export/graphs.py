@@ -129,6 +129,7 @@ def _learned(
     choices = graphs.choices
     amount = Amount(choices.learn_steps) if seconds is None else Amount(seconds=seconds)
     result, report = learn(prepared.model, closed, ports, subject.calibration, amount, choices.float_nodes)
+    report = dataclasses.replace(report, not_learned=tuple(scheme for scheme in graphs.int8 if scheme != ASYMMETRIC))
     choices = dataclasses.replace(choices, learn_steps=report.steps if report.accepted else 0)
     return dataclasses.replace(graphs, int8={**graphs.int8, ASYMMETRIC: result}, choices=choices, learn=report)
 

@@ -187,14 +187,11 @@ def _rescue(
     options: ExportOptions,
     progress: Progress,
 ) -> tuple[Graphs, MixedReport]:
-    """Leave operators in float until the target is met, priced in the runtimes whose int8 artefacts are wanted."""
+    """Leave operators in float until the target is met, as far as the bundles have int8 artefacts for it."""
     from edgeconv.export.mixed.rescue import rescue_operators
 
-    keys = [key for profile in profiles for key in _wanted(profile, options)]
-    runtimes = list(dict.fromkeys(k.runtime for k in keys if k.precision == _INT8 and k.scheme == ASYMMETRIC))
-    return rescue_operators(
-        graphs, subject, ports, target, runtimes, lambda words: progress(f"mixed precision: {words}")
-    )
+    int8 = [[key for key in _wanted(profile, options) if key.precision == _INT8] for profile in profiles]
+    return rescue_operators(graphs, subject, ports, target, int8, lambda words: progress(f"mixed precision: {words}"))
 
 
 def _references(subject: Subject, graphs: Graphs) -> dict[str, Reference]:

@@ -112,3 +112,16 @@ def test_a_truncated_pair_is_approximated_recorded_and_repeated(
     assert export("--recipe", str(recipe), "--rank-energy", "0.9", "--force") == 2
     assert "recipe has chosen ranks already" in " ".join(capsys.readouterr().err.split())
     assert json.loads(recipe.read_text())["choices"]["ranks"] == dict(ranks)
+
+
+def test_a_quality_is_asked_of_the_graph_of_symmetric_activations_too(
+    export: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """OpenVINO on a Raspberry Pi 5 has symmetric activations, in which nothing is left in float."""
+    board = ("--device", "raspberry-pi-5", "--runtime", "openvino")
+    assert export(*board, "--min-sqnr", "5") == 0
+    first = read_mixed(tmp_path / "out" / "net-raspberry-pi-5")
+    assert first is not None
+    (other,) = first.others
+    assert (other.scheme, other.runtimes, other.met) == ("symmetric-outputs", ("openvino",), True)
+    assert "does not meet it" not in " ".join(capsys.readouterr().out.split())

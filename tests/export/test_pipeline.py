@@ -88,7 +88,7 @@ def test_a_folder_in_the_place_of_the_packed_bundle_is_told_before_anything_is_r
 ) -> None:
     (tmp_path / "out" / "net-board.zip").mkdir(parents=True)
     stages: list[str] = []
-    with pytest.raises(UsageError, match="net-board.zip is a folder"):
+    with pytest.raises(UsageError, match=r"net-board\.zip is a folder"):
         build_bundle(options(pack=True, force=True), stages.append)
     assert stages == ["load"]
     assert not (tmp_path / "out" / "net-board").exists()

@@ -18,6 +18,7 @@ class LearnReport:
     shifted_before_db, shifted_after_db: the same with less contrast, more brightness and noise.
     accepted: whether the learned values are in the int8 graph.
     reason: why not; empty where they are.
+    not_learned: quantisation schemes whose graphs stay in the closed form.
     """
 
     steps: int
@@ -29,10 +30,16 @@ class LearnReport:
     shifted_after_db: float | None
     accepted: bool
     reason: str = ""
+    not_learned: tuple[str, ...] = ()
 
 
 def learn_line(report: LearnReport) -> str:
     """The report in one line of plain text."""
+    others = "".join(f"; the graph of {scheme} activations is not learned" for scheme in report.not_learned)
+    return f"{_learned(report)}{others}"
+
+
+def _learned(report: LearnReport) -> str:
     if not report.steps:
         return f"nothing learned: {report.reason}"
     held = _change(report.held_before_db, report.held_after_db)

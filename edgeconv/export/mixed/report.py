@@ -11,7 +11,17 @@ from edgeconv.benchmarks.ratios import Ratio
 from edgeconv.errors import BundleError
 from edgeconv.schema import SchemaError, from_dict, refuse_newer
 
-__all__ = ["MIXED_PATH", "SCHEMA_VERSION", "MixedReport", "Price", "Quality", "Rescue", "read_mixed"]
+__all__ = [
+    "MIXED_PATH",
+    "SCHEMA_VERSION",
+    "MixedReport",
+    "Price",
+    "Quality",
+    "Rescue",
+    "SchemeQuality",
+    "quality_told",
+    "read_mixed",
+]
 
 MIXED_PATH = "mixed.json"
 SCHEMA_VERSION = 1
@@ -62,12 +72,27 @@ class Rescue:
 
 
 @dataclasses.dataclass(frozen=True)
+class SchemeQuality:
+    """The int8 graph of another quantisation scheme, which `runtimes` get; nothing can be left in float in it.
+
+    `met` says whether it meets the target all the same.
+    """
+
+    scheme: str
+    runtimes: tuple[str, ...]
+    quality: Quality
+    met: bool
+
+
+@dataclasses.dataclass(frozen=True)
 class MixedReport:
     """The way from the int8 graph to the one that meets the target.
 
     `torch_metric` is the task metric of PyTorch's outputs. `candidates` were tried; `dropped` names operators that
     were accepted and then found to be superfluous. Without `rescues` the int8 graph met the target as it was, and
     nothing was priced. `machine` is what the prices are of; `not_priced` says which runtimes it lacks.
+    All that is of the graph with asymmetric activations; `others` are those of symmetric ones that a bundle has. Where
+    no bundle has the former, `int8` is the first of these.
     """
 
     schema_version: int
@@ -82,6 +107,17 @@ class MixedReport:
     rescues: tuple[Rescue, ...]
     dropped: tuple[str, ...] = ()
     not_priced: tuple[str, ...] = ()
+    others: tuple[SchemeQuality, ...] = ()
+
+    @property
+    def missed(self) -> list[str]:
+        """For people: the runtimes whose int8 artefacts do not have the quality that was asked for."""
+        return [
+            f"{', '.join(one.runtimes)} does not meet it: its int8 graph has {one.scheme} activations, in which "
+            f"nothing is left in float, and {quality_told(one.quality, self.metric)}"
+            for one in self.others
+            if not one.met
+        ]
 
     @property
     def reached(self) -> Quality:
@@ -102,6 +138,12 @@ class MixedReport:
                 if price.runtime == runtime and price.latency_ms is not None and sqnr_db is not None:
                     points.append((price.latency_ms, sqnr_db, number))
         return points
+
+
+def quality_told(quality: Quality, metric: str | None) -> str:
+    """For people: the worst case, and the task metric of that name where there are targets."""
+    words = "no difference" if quality.worst_db is None else f"{quality.worst_db:.1f} dB in the worst case"
+    return words if quality.metric is None else f"{words}, {metric} {quality.metric:.4f}"
 
 
 def read_mixed(directory: Path) -> MixedReport | None:

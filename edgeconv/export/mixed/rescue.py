@@ -14,9 +14,9 @@ from edgeconv.export.data import Array
 from edgeconv.export.fingerprint import Fingerprint
 from edgeconv.export.golden import normalised
 from edgeconv.export.graphs import Graphs, calibration_samples, quantisation_scheme, quantise_graph
-from edgeconv.export.jobs import ASYMMETRIC
+from edgeconv.export.jobs import ASYMMETRIC, ConversionKey
 from edgeconv.export.macs import count_macs
-from edgeconv.export.mixed.report import SCHEMA_VERSION, MixedReport, Quality, Rescue
+from edgeconv.export.mixed.report import SCHEMA_VERSION, MixedReport, Quality, Rescue, SchemeQuality, quality_told
 from edgeconv.export.mixed.target import Judgement, QualityTarget
 from edgeconv.export.subject import Subject
 from edgeconv.manifest import Port
@@ -37,25 +37,27 @@ def rescue_operators(
     subject: Subject,
     ports: Sequence[Port],
     target: QualityTarget,
-    runtimes: Sequence[str],
+    bundles: Sequence[Sequence[ConversionKey]],
     progress: Progress = lambda words: None,
     pricing: RunSettings | None = None,
 ) -> tuple[Graphs, MixedReport]:
     """Leave operators in float until the golden cases meet `target`; nothing is done where the int8 graph does.
 
     Args:
-        graphs: with an int8 graph of asymmetric activations; symmetric ones stay as they are.
+        graphs: with an int8 graph of asymmetric activations; symmetric ones are judged too, and stay as they are.
         subject: the model; its golden cases were kept from calibration.
         ports: its inputs.
         target: what is asked for.
-        runtimes: that prices are wanted of; those that this machine lacks are told in the report.
+        bundles: the int8 artefacts of each bundle. Prices are wanted of those with asymmetric activations; runtimes
+            that this machine lacks are told in the report.
         progress: called with what is done.
         pricing: how prices are measured, `PRICING` by default.
 
     Raises:
         ExportError: there is no int8 graph.
         UsageError: the target names a metric and the golden cases have no targets.
-        TargetMissedError: not even everything in float meets it.
+        TargetMissedError: not even everything in float meets it, or a bundle's only int8 artefacts have symmetric
+            activations and miss it.
     """
     from edgeconv.export.calibrate import collect_statistics
     from edgeconv.export.mixed.appraiser import GraphAppraiser, run_cases
@@ -72,7 +74,12 @@ def rescue_operators(
     judgement = Judgement(target, torch, subject.golden, subject.metric)
     outputs = run_cases(int8.model, cases)
     quality = judgement.quality(outputs)
-    there, missing = runtimes_here(runtimes)
+    others = _other_schemes(graphs, bundles, cases, judgement)
+    _refuse_missed(bundles, others, judgement)
+    keys = [key for bundle in bundles for key in bundle]
+    asymmetric = [key.runtime for key in keys if key.scheme == ASYMMETRIC]
+    rescuable = bool(asymmetric) or not others
+    there, missing = runtimes_here(asymmetric)
     report = MixedReport(
         schema_version=SCHEMA_VERSION,
         target=target.words,
@@ -81,12 +88,13 @@ def rescue_operators(
         cases=len(cases),
         candidates=0,
         machine="",
-        int8=quality,
+        int8=quality if rescuable else others[0].quality,
         int8_prices=(),
         rescues=(),
         not_priced=tuple(f"{name}: {reason}" for name, reason in missing.items()),
+        others=others,
     )
-    if judgement.met(quality):
+    if not rescuable or judgement.met(quality):
         return graphs, report
     progress("statistics of every tensor")
     statistics = collect_statistics(graphs.fp32, calibration_samples(subject, ports))
@@ -99,7 +107,8 @@ def rescue_operators(
     if not found.met:
         raise TargetMissedError(
             f"{target.words[0].upper()}{target.words[1:]} cannot be reached, even with every operator in float: "
-            f"the best was {_told(appraiser.best(), judgement)}, int8 alone has {_told(quality, judgement)}. "
+            f"the best was {quality_told(appraiser.best(), judgement.metric_name)}, int8 alone has "
+            f"{quality_told(quality, judgement.metric_name)}. "
             "Inputs and outputs stay 8-bit.",
             "Ask for less, or deploy fp32 or fp16.",
         )
@@ -108,6 +117,44 @@ def rescue_operators(
     if there:
         report = _priced(report, found, appraiser, there, subject, ports, judgement, progress, pricing)
     return remake.graphs(appraiser.in_order(found.nodes)), report
+
+
+def _other_schemes(
+    graphs: Graphs,
+    bundles: Sequence[Sequence[ConversionKey]],
+    cases: Sequence[Mapping[str, Array]],
+    judgement: Judgement,
+) -> tuple[SchemeQuality, ...]:
+    """The graphs of symmetric activations that a bundle has: they were quantised beside the asymmetric one."""
+    from edgeconv.export.mixed.appraiser import run_cases
+
+    runtimes: dict[str, list[str]] = {}
+    for key in dict.fromkeys(key for bundle in bundles for key in bundle):
+        if key.scheme != ASYMMETRIC and key.scheme in graphs.int8:
+            runtimes.setdefault(key.scheme, []).append(key.runtime)
+    found = []
+    for scheme, names in runtimes.items():
+        quality = judgement.quality(run_cases(graphs.int8[scheme].model, cases))
+        found.append(SchemeQuality(scheme, tuple(dict.fromkeys(names)), quality, judgement.met(quality)))
+    return tuple(found)
+
+
+def _refuse_missed(
+    bundles: Sequence[Sequence[ConversionKey]], others: Sequence[SchemeQuality], judgement: Judgement
+) -> None:
+    """Raise `TargetMissedError` where no int8 artefact of a bundle would have the quality."""
+    words = judgement.target.words
+    missed = {one.scheme: one for one in others if not one.met}
+    for bundle in bundles:
+        if not bundle or any(key.scheme not in missed for key in bundle):
+            continue
+        worst = missed[bundle[0].scheme]
+        raise TargetMissedError(
+            f"{words[0].upper()}{words[1:]} cannot be reached by any int8 artefact of a bundle: that of "
+            f"{bundle[0].runtime} has {worst.scheme} activations, in which no operator can be left in float, and "
+            f"{quality_told(worst.quality, judgement.metric_name)}.",
+            "Ask for less, add a runtime with asymmetric activations, or deploy fp32 or fp16.",
+        )
 
 
 class _Remake:
@@ -179,8 +226,3 @@ def _priced(
     prices, machine = price_graphs(graphs, runtimes, ports, outputs, golden, judge, pricing or PRICING, progress)
     rescues = [dataclasses.replace(one, prices=price) for one, price in zip(report.rescues, prices[1:], strict=True)]
     return dataclasses.replace(report, machine=machine, int8_prices=prices[0], rescues=tuple(rescues))
-
-
-def _told(quality: Quality, judgement: Judgement) -> str:
-    words = "no difference" if quality.worst_db is None else f"{quality.worst_db:.1f} dB in the worst case"
-    return words if quality.metric is None else f"{words}, {judgement.metric_name} {quality.metric:.4f}"

@@ -47,8 +47,10 @@ def mixed_lines(report: MixedReport) -> Iterator[str]:
     """What there is to say beside the table."""
     if not report.rescues:
         yield f"{_sentence(report.target)}: int8 meets it as it is, nothing was left in float."
+        yield from (f"But {words}." for words in report.missed)
         return
     yield f"{_sentence(report.target)}: met with what is in the table left in float; each row adds to those above it."
+    yield from (f"But {words}." for words in report.missed)
     if report.machine:
         yield f"Prices are this machine's: {report.machine}, timed in turns with the int8 graph. +: what the row adds."
     if report.dropped:

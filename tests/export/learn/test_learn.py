@@ -168,6 +168,8 @@ def test_the_report_is_told_in_a_line() -> None:
     report = LearnReport(100, 8, 2, 40.0, 41.0, 30.0, 30.5, accepted=True)
     words = "40.00 → 41.00 dB on 2 images held back, 30.00 → 30.50 dB on shifted copies of them"
     assert learn_line(report) == f"learned in 100 steps: {words}"
+    beside = dataclasses.replace(report, not_learned=("symmetric",))
+    assert learn_line(beside) == f"learned in 100 steps: {words}; the graph of symmetric activations is not learned"
     lost = dataclasses.replace(report, accepted=False, reason="worse on shifted samples")
     assert learn_line(lost) == f"learned in 100 steps and not kept, worse on shifted samples: {words}"
 

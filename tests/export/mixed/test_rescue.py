@@ -9,8 +9,10 @@ from edgeconv.benchmarks.settings import RunSettings
 from edgeconv.errors import ExportError, TargetMissedError, UsageError
 from edgeconv.export.choices import Choices
 from edgeconv.export.graphs import Graphs, make_graphs
+from edgeconv.export.jobs import ConversionKey
 from edgeconv.export.mixed.report import MixedReport, read_mixed
 from edgeconv.export.mixed.rescue import rescue_operators
+from edgeconv.export.mixed.table import mixed_lines
 from edgeconv.export.mixed.target import QualityTarget
 from edgeconv.export.prepare import Stage
 from edgeconv.export.subject import Subject
@@ -19,12 +21,13 @@ from edgeconv.manifest import Port
 from edgeconv.schema import to_json
 
 RUNTIMES = ("litert", "onnxruntime", "openvino")
+BUNDLES = [[ConversionKey(runtime, "int8") for runtime in RUNTIMES]]
 
 
 def test_the_planted_layer_and_no_other_is_rescued_and_priced_in_each_runtime(
     graphs: Graphs, subject: Subject, ports: list[Port], bad: str
 ) -> None:
-    made, report = rescue_operators(graphs, subject, ports, QualityTarget(25.0), RUNTIMES, pricing=RunSettings.quick())
+    made, report = rescue_operators(graphs, subject, ports, QualityTarget(25.0), BUNDLES, pricing=RunSettings.quick())
     assert report.int8.worst < 20
     assert [rescue.operators for rescue in report.rescues] == [(bad,)]
     assert report.reached.worst >= 25
@@ -53,7 +56,7 @@ def test_the_planted_layer_and_no_other_is_rescued_and_priced_in_each_runtime(
 @pytest.fixture(scope="module")
 def rescued(graphs: Graphs, subject: Subject, ports: list[Port]) -> tuple[Graphs, MixedReport]:
     """For a runtime that is not here."""
-    return rescue_operators(graphs, subject, ports, QualityTarget(25.0), ("tensorrt",))
+    return rescue_operators(graphs, subject, ports, QualityTarget(25.0), [[ConversionKey("tensorrt", "int8")]])
 
 
 def test_the_same_choices_give_the_same_bytes(
@@ -75,7 +78,7 @@ def test_the_report_survives_json(rescued: tuple[Graphs, MixedReport], tmp_path:
 
 
 def test_nothing_is_done_where_int8_is_good_enough(graphs: Graphs, subject: Subject, ports: list[Port]) -> None:
-    made, report = rescue_operators(graphs, subject, ports, QualityTarget(1.0), RUNTIMES)
+    made, report = rescue_operators(graphs, subject, ports, QualityTarget(1.0), BUNDLES)
     assert made is graphs
     assert report.rescues == ()
     assert report.int8_prices == ()
@@ -98,7 +101,7 @@ def test_a_drop_of_the_task_metric_is_a_target_too(
 
 def test_what_cannot_be_reached_is_told_with_the_best(graphs: Graphs, subject: Subject, ports: list[Port]) -> None:
     with pytest.raises(TargetMissedError, match=r"below 90 dB cannot be reached.*the best was \d\d\.\d dB.*int8 alone"):
-        rescue_operators(graphs, subject, ports, QualityTarget(90.0), RUNTIMES)
+        rescue_operators(graphs, subject, ports, QualityTarget(90.0), BUNDLES)
 
 
 def test_without_int8_there_is_nothing_to_rescue(graphs: Graphs, subject: Subject, ports: list[Port]) -> None:
@@ -111,3 +114,46 @@ def test_a_metric_needs_targets(graphs: Graphs, subject: Subject, ports: list[Po
     bare = dataclasses.replace(subject, golden=[{"x": sample["x"]} for sample in subject.golden])
     with pytest.raises(UsageError, match=r"no targets.*--eval"):
         rescue_operators(graphs, bare, ports, QualityTarget(None, "dice", 0.1), ())
+
+
+SYMMETRIC = ConversionKey("openvino", "int8", scheme="symmetric-outputs")
+
+
+@pytest.fixture(scope="module")
+def both(subject: Subject, ports: list[Port], quiet: Stage) -> Graphs:
+    """With the graph of symmetric activations that a board's OpenVINO gets."""
+    return make_graphs(subject.trace(), subject, ports, ["asymmetric", SYMMETRIC.scheme], quiet)
+
+
+def test_a_symmetric_graph_beside_the_asymmetric_one_is_told_where_it_misses_the_target(
+    both: Graphs, subject: Subject, ports: list[Port]
+) -> None:
+    bundle = [ConversionKey("tensorrt", "int8"), SYMMETRIC]
+    made, report = rescue_operators(both, subject, ports, QualityTarget(25.0), [bundle])
+    assert report.reached.worst >= 25
+    (other,) = report.others
+    assert (other.scheme, other.runtimes, other.met) == (SYMMETRIC.scheme, ("openvino",), False)
+    assert other.quality.worst < 25
+    (line,) = [line for line in mixed_lines(report) if line.startswith("But")]
+    assert "openvino does not meet it: its int8 graph has symmetric-outputs activations" in line
+    assert f"{other.quality.worst:.1f} dB in the worst case" in line
+    assert SYMMETRIC.scheme in made.int8
+
+
+def test_a_bundle_with_nothing_but_a_symmetric_graph_that_misses_the_target_is_refused(
+    both: Graphs, subject: Subject, ports: list[Port]
+) -> None:
+    asymmetric = [ConversionKey("litert", "int8")]
+    with pytest.raises(
+        TargetMissedError, match=r"any int8 artefact of a bundle: that of openvino has symmetric-outputs.*\d dB"
+    ):
+        rescue_operators(both, subject, ports, QualityTarget(25.0), [asymmetric, [SYMMETRIC]])
+
+
+def test_nothing_is_rescued_in_a_graph_that_no_bundle_has(both: Graphs, subject: Subject, ports: list[Port]) -> None:
+    (other,) = rescue_operators(both, subject, ports, QualityTarget(1.0), [[SYMMETRIC]])[1].others
+    asked = QualityTarget(other.quality.worst - 0.01)
+    made, report = rescue_operators(both, subject, ports, asked, [[SYMMETRIC]])
+    assert made is both
+    assert (report.rescues, report.int8, report.not_priced) == ((), other.quality, ())
+    assert not report.missed
