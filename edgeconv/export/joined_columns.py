@@ -303,3 +303,4 @@ def _share_readers(graph: ir.Graph) -> None:
         if others:
             ir.convenience.replace_all_uses_with(own.outputs[0], others[0].outputs[0])
             graph.remove(own, safe=True)
+    graph.sort()  # the reader that is left may stand behind what reads it now

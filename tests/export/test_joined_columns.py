@@ -182,3 +182,27 @@ def test_a_mark_that_means_nothing_is_refused(build_graph: Build, mark: str) -> 
     conv.metadata_props["columns"] = mark
     with pytest.raises(ExportError, match="marked as one on joined columns and is none"):
         part_columns(model)
+
+
+def test_two_heads_on_one_tensor_are_read_in_an_order_that_can_be_computed(build_graph: Build, tmp_path: Path) -> None:
+    """The reader that the heads share again stands before both of them, wherever it was."""
+    rng = np.random.default_rng(8)
+    model = build_graph(
+        "g (float[1,3,8,8] x, float[6,3,3,3] w, float[2,6,1,1] v, float[3,6,1,1] u)"
+        " => (float[1,2,8,8] y, float[1,3,8,8] z)"
+        " { a = Conv<pads = [1,1,1,1]>(x, w) y = Conv(a, v) b = Conv(a, u) z = Sigmoid(b) }",
+        w=rng.normal(0, 0.3, (6, 3, 3, 3)).astype(np.float32),
+        v=rng.normal(0, 0.3, (2, 6, 1, 1)).astype(np.float32),
+        u=rng.normal(0, 0.3, (3, 6, 1, 1)).astype(np.float32),
+    )
+    samples = [{"x": rng.normal(0, 1, (1, 3, 8, 8)).astype(np.float32)} for _ in range(2)]
+    quantised = quantize(model, collect_statistics(model, samples), samples).model
+    save_graph(quantised, tmp_path / "source.onnx")
+    job = ConversionJob("onnxruntime", "int8", str(tmp_path / "source.onnx"), str(tmp_path), float_outputs=True)
+    artifact = run_job(job)
+    back = read_graph(tmp_path / artifact.path)
+    onnx.checker.check_model(onnx.load_from_string(to_bytes(back)), full_check=True)
+    assert _tensors(back) == _tensors(quantised)
+    found, wanted = (run_reference(graph, samples[0]) for graph in (back, quantised))
+    for name, array in wanted.items():
+        np.testing.assert_array_equal(found[name], array)
