@@ -91,8 +91,8 @@ def export(
         Where the 8-bit grids end: percentile (99.99), percentile-99.999, minmax, peaks (what 1,000 images should stay
         within), entropy or mse. By default percentile, or peaks where clipping is measured to cost more than 3 dB.
     recipe
-        recipe.json of an earlier bundle, or that bundle: its choices are repeated. With the same model, data and
-        tools this gives the same model files.
+        recipe.json of an earlier bundle, or that bundle, as a folder or .zip: its choices are repeated. With the same
+        model, data and tools this gives the same model files.
     gates
         How constant gate maps are stored: folded (the default), expression (factors of low rank, which ONNX Runtime and
         OpenVINO multiply when they load) or reduced (a quarter of the resolution). The last two are approximations.

@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+import math
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import NoReturn
 
 from edgeconv.errors import BundleError
 from edgeconv.export.choices import Choices
@@ -25,6 +29,7 @@ __all__ = ["RECIPE_PATH", "SCHEMA_VERSION", "BundleRecipe", "make_recipe", "read
 
 RECIPE_PATH = "recipe.json"
 SCHEMA_VERSION = 1
+_ZIP = ".zip"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,28 +71,60 @@ def make_recipe(manifest: Manifest, graphs: Graphs) -> BundleRecipe:
 
 
 def read_recipe(path: Path) -> BundleRecipe:
-    """Read and type-check a recipe: the file itself, or the bundle directory that it is in.
+    """Read and check a recipe: the file itself, or the bundle that it is in, a directory or its `.zip`.
 
     Raises:
-        BundleError: there is none, it is no JSON, of a newer schema, or a key is missing, unknown or mistyped.
+        BundleError: there is none, it is no JSON, of a newer schema, a key is missing, unknown or mistyped, or a choice
+            has a value that means nothing.
     """
     path = path / RECIPE_PATH if path.is_dir() else path
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        document = json.loads(_read(path), parse_constant=_refuse_constant)
+    except (FileNotFoundError, KeyError):
         raise BundleError(
             f"There is no recipe at {path}.",
             f"Name the {RECIPE_PATH} of a bundle; one that an older export made has none.",
         ) from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise BundleError(f"{path} is no recipe: {error}.", f"Name the {RECIPE_PATH} of a bundle.") from error
     refuse_newer(document, SCHEMA_VERSION, str(path), BundleError)
     try:
-        return from_dict(BundleRecipe, document)
+        recipe = from_dict(BundleRecipe, document)
     except (SchemaError, RecursionError) as error:
         raise BundleError(f"{path} is damaged or foreign: {error}.", f"Name the {RECIPE_PATH} of a bundle.") from error
+    for problem in _problems(recipe.choices):
+        raise BundleError(f"{path}: choices.{problem}.", f"Correct it, or name the {RECIPE_PATH} of a bundle.")
+    return recipe
 
 
 def read_choices(path: Path) -> Choices:
     """The choices of a recipe, for an export that repeats them; see `read_recipe`."""
     return read_recipe(path).choices
+
+
+def _read(path: Path) -> str:
+    """The text of the file, or of the member of a packed bundle."""
+    if path.suffix != _ZIP:
+        return path.read_text(encoding="utf-8")
+    with zipfile.ZipFile(path) as archive:
+        return archive.read(RECIPE_PATH).decode()
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    """JSON knows no infinity, though Python reads it."""
+    raise ValueError(f"{name} is no number")
+
+
+def _problems(choices: Choices) -> Iterator[str]:
+    """What of the choices means nothing, each as what was found and what was expected.
+
+    Names are checked where they are used: ranges and gates by `start_choices`, nodes and tensors by the graph.
+    """
+    if not 0 <= choices.equalisation <= 1:
+        yield f"equalisation is {choices.equalisation:g}, expected 0 to 1"
+    for name, (low, high) in choices.tensor_ranges.items():
+        if not (math.isfinite(low) and math.isfinite(high) and low <= 0 <= high and low < high):
+            yield f"tensor_ranges.{name} is {low:g} to {high:g}, expected low < high with 0 between or at one end"
+    for name, rank in [("gate_rank", choices.gate_rank), *((f"ranks.{pair}", r) for pair, r in choices.ranks.items())]:
+        if rank < 1:
+            yield f"{name} is {rank}, expected 1 or more"

@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
+import shutil
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from edgeconv.bundles import load_bundle
-from edgeconv.errors import BundleError
+from edgeconv.errors import BundleError, UsageError
 from edgeconv.export.choices import Choices
 from edgeconv.export.fingerprint import Fingerprint
 from edgeconv.export.recipe import RECIPE_PATH, read_choices, read_recipe
@@ -39,10 +42,9 @@ def export(folder: Path, output: str, **options: object) -> Path:
         model=f"{folder}/net.py:factory",
         input_shapes=("1x3x16x16",),
         runtimes=("litert", "onnxruntime"),
-        calibration=str(folder / "data.npz"),
         golden_count=1,
         output=folder / output,
-        **options,
+        **{"calibration": str(folder / "data.npz"), **options},
     )
     return Path(build_bundle(made).bundles[0].path)
 
@@ -90,6 +92,16 @@ def rewritten(bundle: Path, path: Path, change) -> Path:
         (lambda d: d["choices"].update(colour="red"), "choices: unknown key 'colour'"),
         (lambda d: d["choices"].update(ranks={"a": "b"}), "choices.ranks.a: expected int"),
         (lambda d: d.pop("schemes"), "missing key 'schemes'"),
+        (lambda d: d["choices"].update(equalisation=5.0), "choices.equalisation is 5, expected 0 to 1"),
+        (lambda d: d["choices"].update(equalisation=-1), "choices.equalisation is -1, expected 0 to 1"),
+        (lambda d: d["choices"].update(equalisation=math.nan), "NaN is no number"),
+        (lambda d: d["choices"].update(tensor_ranges={"a": [-math.inf, 1.0]}), "-Infinity is no number"),
+        (lambda d: d["choices"].update(tensor_ranges={"a": [0.0, 10**400]}), "expected float, found an integer beyond"),
+        (lambda d: d["choices"].update(tensor_ranges={"a": [3.0, -1.0]}), "tensor_ranges.a is 3 to -1, expected low <"),
+        (lambda d: d["choices"].update(tensor_ranges={"a": [2.0, 3.0]}), "tensor_ranges.a is 2 to 3, expected .* 0"),
+        (lambda d: d["choices"].update(tensor_ranges={"a": [0.0, 0.0]}), "tensor_ranges.a is 0 to 0"),
+        (lambda d: d["choices"].update(ranks={"a": 0}), "choices.ranks.a is 0, expected 1 or more"),
+        (lambda d: d["choices"].update(gate_rank=0), "choices.gate_rank is 0, expected 1 or more"),
     ],
 )
 def test_a_damaged_or_newer_recipe_is_refused(bundle: Path, tmp_path: Path, change, words: str) -> None:
@@ -111,6 +123,45 @@ def test_no_recipe_at_all_is_told(tmp_path: Path) -> None:
         read_recipe(tmp_path)
     with pytest.raises(BundleError, match="There is no recipe at"):
         read_recipe(tmp_path / "none.json")
+
+
+def test_numbers_that_json_can_write_and_no_float_holds_are_refused(bundle: Path, tmp_path: Path) -> None:
+    path = rewritten(bundle, tmp_path / "recipe.json", lambda d: d["choices"].update(tensor_ranges={"a": [-1.0, 7.0]}))
+    path.write_text(path.read_text().replace("7.0", "1e999"))
+    with pytest.raises(BundleError, match=r"tensor_ranges\.a is -1 to inf"):
+        read_choices(path)
+
+
+def test_the_recipe_of_a_packed_bundle_is_read(bundle: Path, folder: Path, tmp_path: Path) -> None:
+    from edgeconv.packing import pack_bundle
+
+    copy = Path(shutil.copytree(bundle, tmp_path / bundle.name))
+    packed = pack_bundle(copy, load_bundle(copy).manifest)
+    assert read_recipe(packed) == read_recipe(bundle)
+    with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
+        archive.writestr("else.txt", "")
+    with pytest.raises(BundleError, match="There is no recipe at"):
+        read_recipe(tmp_path / "other.zip")
+    (tmp_path / "none.zip").write_text("{}")
+    with pytest.raises(BundleError, match="is no recipe: File is not a zip file"):
+        read_recipe(tmp_path / "none.zip")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"float_nodes": ["a"]},
+        {"merged_pairs": ["a"]},
+        {"ranks": {"a": 2}},
+        {"learn_steps": 5},
+        {"tensor_ranges": {"a": [0.0, 1.0]}},
+    ],
+)
+def test_choices_that_need_data_are_refused_without(bundle: Path, folder: Path, tmp_path: Path, change) -> None:
+    path = rewritten(bundle, tmp_path / "recipe.json", lambda d: d["choices"].update(change))
+    with pytest.raises(UsageError, match=rf"The recipe has {next(iter(change))}, which need.*--calibration"):
+        export(folder, "without", calibration=None, recipe=path)
+    assert not (folder / "without").exists()
 
 
 def test_a_recipe_of_before_a_choice_existed_has_its_default(bundle: Path, tmp_path: Path) -> None:
