@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from edgeconv.errors import ExportError
+from edgeconv.errors import ExportError, UsageError
 from edgeconv.export.choices import Choices
 from edgeconv.export.data import Array, Sample
 from edgeconv.export.fingerprint import CalibrationData, Fingerprint
@@ -15,6 +15,7 @@ from edgeconv.export.jobs import ASYMMETRIC
 from edgeconv.export.prepare import PreparedGraph, Stage, adapt_graph, compress_gates, prepare_graph
 from edgeconv.export.subject import Subject
 from edgeconv.manifest import AppliedRewrite, Port
+from edgeconv.wording import listed
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -84,9 +85,14 @@ def make_graphs(
 
     Raises:
         ExportError: the traced graph does not run, or the simplified one is not static.
-        UsageError: `choices` names a node that the graph does not have.
+        UsageError: `choices` names a node that the graph does not have, or there are no data for what needs them.
         DataError: a calibration sample, or an activation on it, is not finite.
     """
+    if subject.calibration is None and (names := _needing_data(choices or Choices())):
+        raise UsageError(
+            f"The recipe has {listed(names, most=5)}, which need calibration data to be repeated.",
+            "Give --calibration.",
+        )
     probes = [normalised(sample, ports) for sample in subject.golden[:_PROBES]]
     prepared = prepare_graph(traced, probes, stage)
     choices, search = choices or Choices(), None
@@ -115,6 +121,12 @@ def make_graphs(
         return made
     with stage("learn"):
         return _learned(made, prepared, subject, ports, learn_seconds)
+
+
+def _needing_data(choices: Choices) -> list[str]:
+    """Choices that are not the defaults and are of no effect without calibration data."""
+    fields = ("tensor_ranges", "merged_pairs", "float_nodes", "ranks", "learn_steps")
+    return [name for name in fields if getattr(choices, name)]
 
 
 def _learned(

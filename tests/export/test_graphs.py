@@ -89,6 +89,8 @@ def test_chosen_range_is_the_grid(make: Make) -> None:
     for scheme, steps in (("asymmetric", 255), ("symmetric", 127), ("symmetric-outputs", 127)):
         (record,) = (record for record in graphs.int8[scheme].recipe.tensors if record.name == "b")
         assert record.scale == pytest.approx(2 / steps)
+        assert record.source == "given"
+        assert "percentile" in {record.source for record in graphs.int8[scheme].recipe.tensors}
 
 
 def test_search_without_a_result_leaves_every_byte(make: Make) -> None:

@@ -25,7 +25,7 @@ from edgeconv.graph import constant_value
 
 __all__ = ["GridAssignment", "assign_grids"]
 
-_FIXED = "fixed"
+_FIXED, _GIVEN = "fixed", "given"
 _WHOLE = "minmax"
 
 
@@ -75,7 +75,8 @@ def assign_grids(plan: Plan, statistics: Statistics, scheme: QuantisationScheme)
         held = [fixed[value] for value in group.tensors if value in fixed]
         grid = held[0] if held else _covering(group, fixed, statistics, scheme)
         grids.update(dict.fromkeys(group.tensors, grid))
-        sources.update(dict.fromkeys(group.tensors, _FIXED if held else scheme.ranges))
+        source = _FIXED if held else _GIVEN if _is_given(group, fixed, scheme) else scheme.ranges
+        sources.update(dict.fromkeys(group.tensors, source))
         for operation in group.operations:
             requantised.update(((operation.node, value), grid) for value in operation.inputs if value in detached)
     return GridAssignment(grids, sources, requantised)
@@ -154,6 +155,11 @@ def _range(
     for operation in group.operations:
         ranges.extend((float(array.min()), float(array.max())) for array in _constants(operation) if array.size)
     return min(low for low, _ in ranges), max(high for _, high in ranges)
+
+
+def _is_given(group: _Group, fixed: Mapping[ir.Value, Grid], scheme: QuantisationScheme) -> bool:
+    """Whether the scheme says the range of a tensor that flows into the group."""
+    return any(v not in fixed and str(v.name) in scheme.tensor_ranges for v in [*group.tensors, *group.outside])
 
 
 def _constants(operation: Operation) -> Sequence[Array]:

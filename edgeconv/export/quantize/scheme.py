@@ -69,7 +69,10 @@ class QuantisationScheme:
 
 @dataclasses.dataclass(frozen=True)
 class TensorRecord:
-    """The grid of one activation, the range it covers, and where it comes from: an estimator's name, or "fixed"."""
+    """The grid of one activation, the range it covers, and where it comes from.
+
+    `source` is an estimator's name, "fixed", or "given" where `tensor_ranges` has a tensor that shares the grid.
+    """
 
     name: str
     scale: float
