@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
 
 from edgeconv.bundles import Bundle
 from edgeconv.errors import UsageError
 from edgeconv.export.choices import Choices
 from edgeconv.export.data import Array, Sample, SampleSource, open_source
 from edgeconv.export.golden import GoldenArrays
-from edgeconv.export.recipe import RECIPE_PATH, read_choices
+from edgeconv.export.options import ExportOptions
+from edgeconv.export.recipe import RECIPE_PATH, read_recipe
 from edgeconv.export.subject import Subject, task_calibration
 from edgeconv.manifest import Port
 
@@ -41,7 +45,8 @@ def open_material(bundle: Bundle, calibration: str | None = None) -> Material:
 
     Args:
         bundle: as `load_bundle` returns it.
-        calibration: see `open_source`; without it those of the built-in task that the bundle is of.
+        calibration: see `open_source`; without it those of the built-in task that the bundle is of. Samples that are
+            golden cases are left out, and no more are taken than the export took.
 
     Raises:
         UsageError: there are no calibration data, or the bundle has no fp32 ONNX graph.
@@ -66,19 +71,23 @@ def open_material(bundle: Bundle, calibration: str | None = None) -> Material:
     def run(inputs: Mapping[str, Array]) -> list[Array]:
         return list(runner.run(inputs).values())
 
+    recipe = read_recipe(bundle.directory) if (bundle.directory / RECIPE_PATH).is_file() else None
+    taken = recipe.calibration if recipe is not None else None
+    samples = _samples(golden, list(shapes))
+    count = ExportOptions.calibration_count if taken is None else taken.samples
     subject = Subject(
         manifest.model.name,
         manifest.model.source,
         manifest.model.weights_sha256,
         manifest.model.parameters,
         shapes,
-        _samples(golden, list(shapes)),
-        _calibration(bundle, shapes, calibration),
+        samples,
+        _kept_apart(_calibration(bundle, shapes, calibration), samples, count),
         manifest.metric,
         lambda: load_graph(path),
         run,
     )
-    exported = read_choices(bundle.directory) if (bundle.directory / RECIPE_PATH).is_file() else Choices()
+    exported = Choices() if recipe is None else recipe.choices
     start = dataclasses.replace(exported, balancing=False, equalisation=0.0, merged_pairs=(), ranks={})
     return Material(subject, manifest.inputs, exported, start, golden)
 
@@ -100,3 +109,21 @@ def _calibration(bundle: Bundle, shapes: dict[str, tuple[int, ...]], spec: str |
         f"Bundle {bundle.manifest.name} is of {model.source}, whose calibration data are not at hand.",
         "Give what it was exported with: --calibration.",
     )
+
+
+def _kept_apart(source: SampleSource, golden: Sequence[Sample], count: int) -> SampleSource:
+    """The first `count` samples that are no golden case: what a graph is judged on must not have made it.
+
+    Where there are no others, all serve both, as in the export.
+    """
+
+    def is_golden(sample: Sample) -> bool:
+        return any(all(np.array_equal(sample[name], array) for name, array in case.items()) for case in golden)
+
+    def others() -> Iterator[Sample]:
+        return itertools.islice((sample for sample in source if not is_golden(sample)), count)
+
+    def all_of_them() -> Iterator[Sample]:
+        return itertools.islice(iter(source), count)
+
+    return SampleSource(source.description, all_of_them if next(others(), None) is None else others)

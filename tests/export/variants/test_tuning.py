@@ -10,7 +10,7 @@ import pytest
 from edgeconv.benchmarks.ratios import Ratio
 from edgeconv.errors import UsageError
 from edgeconv.export.choices import Choices
-from edgeconv.export.recipe import read_choices
+from edgeconv.export.recipe import read_choices, read_recipe
 from edgeconv.export.variants.candidates import candidates, combined
 from edgeconv.export.variants.decide import decide, gain
 from edgeconv.export.variants.material import open_material
@@ -105,6 +105,23 @@ def test_a_tuned_recipe_is_read_as_the_choices(exported, tmp_path):
     choices = Choices(gates="reduced", merged_pairs=("v/Conv",))
     write_tuned_recipe(exported, GraphTuning("measured on local:", [], choices), tmp_path / "tuned-recipe.json")
     assert read_choices(tmp_path / "tuned-recipe.json") == choices
+
+
+def test_calibration_is_as_much_as_the_export_took_and_no_golden_case(exported, samples_path, tmp_path):
+    more = np.random.default_rng(7).random((4, *np.load(samples_path).shape[1:])).astype(np.float32)
+    np.save(tmp_path / "more.npy", np.concatenate([np.load(samples_path), more]))
+    material = open_material(exported, str(tmp_path / "more.npy"))
+    golden = {sample["x"].tobytes() for sample in material.subject.golden}
+    taken = [sample["x"].tobytes() for sample in material.subject.calibration]
+    assert len(golden) == 2
+    assert taken == [image.tobytes() for image in np.load(samples_path) if image.tobytes() not in golden]
+    assert len(taken) == read_recipe(exported.directory).calibration.samples == 6
+
+
+def test_where_all_samples_are_golden_cases_they_serve_both(exported, material, tmp_path):
+    np.save(tmp_path / "golden.npy", np.stack([sample["x"] for sample in material.subject.golden]))
+    few = open_material(exported, str(tmp_path / "golden.npy"))
+    assert len(list(few.subject.calibration)) == 2
 
 
 def test_a_bundle_of_unknown_data_asks_for_them(exported):
