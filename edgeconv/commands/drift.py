@@ -59,7 +59,7 @@ def drift(
     if case is not None and not layers:
         raise UsageError("--case goes with --layers; end to end all golden cases count.", "Add --layers.")
     if output is not None:
-        check_suffix(output)
+        check_suffix(output, layers=layers)
         check_writable(output)
     terminal = Terminal(json)
     with open_bundle(bundle) as opened, terminal.steps("drift") as step:

@@ -13,6 +13,7 @@ from edgeconv.cli import run
     [
         (["--case", "0"], "--case goes with --layers"),
         (["-o", "drift.txt"], "suffix '.txt'"),
+        (["-o", "drift.svg", "--on", "moon:"], "A drawing shows layers"),
         (["--runtime", "abacus"], "abacus"),
         (["--layers", "--runtime", "abacus"], "abacus"),
         (["--layers", "--case", "99"], "no golden case 99"),

@@ -13,6 +13,8 @@ from edgeconv.schema import to_json
 
 __all__ = ["check_suffix", "write_drift"]
 
+_DRAWING = ".svg"
+
 
 def write_drift(report: DriftReport, path: Path) -> None:
     """Write `report` whole or not at all.
@@ -21,14 +23,16 @@ def write_drift(report: DriftReport, path: Path) -> None:
         UsageError: another suffix than .html, .svg, .md or .json; the packages for drawings are not installed; a
             drawing of a report without layers.
     """
-    check_suffix(path)
+    check_suffix(path, layers=bool(report.layers))
     atomic_write_bytes(path, _WRITERS[path.suffix](report).encode())
 
 
-def check_suffix(path: Path) -> None:
-    """Raise `UsageError` for a file that `write_drift` cannot write."""
+def check_suffix(path: Path, *, layers: bool) -> None:
+    """Raise `UsageError` for a file that `write_drift` cannot write of a report with or without `layers`."""
     if path.suffix not in _WRITERS:
         raise UsageError(f"{path} has the suffix {path.suffix or 'none'!r}.", f"Use one of {', '.join(_WRITERS)}.")
+    if path.suffix == _DRAWING and not layers:
+        raise UsageError("A drawing shows layers, and there are none in this report.", "Add --layers, or use .html.")
 
 
 def _page(report: DriftReport) -> str:
@@ -46,8 +50,6 @@ def _svg(report: DriftReport) -> str:
     from edgeconv.benchmarks.report.html import page_environment
     from edgeconv.benchmarks.report.svg import standalone
 
-    if not report.layers:
-        raise UsageError("A drawing shows layers, and there are none in this report.", "Add --layers, or use .html.")
     page_environment()  # tells what is not installed
     return standalone(_drawing(report))
 
@@ -60,7 +62,7 @@ def _drawing(report: DriftReport) -> str:
 
 _WRITERS: dict[str, Callable[[DriftReport], str]] = {
     ".html": _page,
-    ".svg": _svg,
+    _DRAWING: _svg,
     ".md": drift_markdown,
     ".json": to_json,
 }
