@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 
+from edgeconv.bundles import load_bundle
 from edgeconv.cli import run
 from edgeconv.records import SCHEMA_VERSION, Host, RunRecord
 from edgeconv.schema import to_json
@@ -47,3 +50,21 @@ def test_the_name_of_what_was_written_is_printed_as_it_is(record, tmp_path, caps
 def test_a_page_that_cannot_be_written_is_an_error_in_a_sentence(record, tmp_path, capsys):
     assert run(["report", str(record), "-o", str(tmp_path)]) == 2
     assert "cannot be written" in capsys.readouterr().err
+
+
+def test_a_bundle_that_none_of_the_runs_is_of_is_refused(record, tiny_bundle, tmp_path, capsys):
+    page = tmp_path / "r.html"
+    assert run(["report", str(record), "--bundle", str(tiny_bundle), "-o", str(page)]) == 2
+    assert "None of the runs is of" in " ".join(capsys.readouterr().err.split())
+    assert not page.exists()
+    document = json.loads(record.read_text())
+    document["manifest_sha256"] = load_bundle(tiny_bundle).manifest_sha256
+    record.write_text(json.dumps(document))
+    assert run(["report", str(record), "--bundle", str(tiny_bundle), "-o", str(page)]) == 0
+    assert page.read_text().startswith("<!DOCTYPE html>")
+
+
+def test_markdown_shows_no_bundle_and_says_so(record, tiny_bundle, tmp_path, capsys):
+    assert run(["report", str(record), "--bundle", str(tiny_bundle), "-o", str(tmp_path / "r.md")]) == 2
+    assert "in Markdown shows nothing of a bundle" in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "r.md").exists()
