@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["tune"]
 
+_LOCAL, _SECONDS = "local:", 10.0
 _Flag = Parameter(negative="", show_default=False)
 _Repeat = Parameter(negative="", consume_multiple=False, show_default=False)
 
@@ -28,10 +29,10 @@ def tune(
     bundle: Path,
     /,
     *,
-    on: str = "local:",
+    on: str = _LOCAL,
     runtime: Annotated[tuple[str, ...], _Repeat] = (),
     precision: Annotated[tuple[str, ...], _Repeat] = (),
-    seconds: float = 10.0,
+    seconds: float = _SECONDS,
     graphs: Annotated[bool, _Flag] = False,
     cost_model: Annotated[bool, _Flag] = False,
     calibration: str | None = None,
@@ -65,19 +66,26 @@ def tune(
     calibration
         What to calibrate other graphs with, as in `edgeconv export`; a built-in task brings its own.
     output
-        Where to write what was found; by default TUNED-BUNDLE.json beside the bundle.
+        Where to write what was found; by default TUNED-BUNDLE.json beside the bundle, ESTIMATED-BUNDLE.json with
+        --cost-model. A better graph's recipe is beside it, NAME-recipe.json.
     json
         Print the report as JSON, too.
     """
     from edgeconv.benchmarks.tune import tune_bundle, write_tuning
     from edgeconv.bundles import open_bundle, output_beside
     from edgeconv.errors import UsageError
+    from edgeconv.files import atomic_write_bytes
+    from edgeconv.schema import to_json
 
     if calibration is not None and not (graphs or cost_model):
         raise UsageError("--calibration is for other graphs of the model.", "Add --graphs or --cost-model.")
+    if cost_model and (on, seconds) != (_LOCAL, _SECONDS):
+        raise UsageError(
+            "--cost-model measures nothing, so --on and --seconds mean nothing to it.", "Measure with --graphs instead."
+        )
     terminal = Terminal(json)
     with open_bundle(bundle) as opened, terminal.steps("tune") as progress:
-        path = output_beside(bundle, output, "TUNED")
+        path = output_beside(bundle, output, "ESTIMATED" if cost_model else "TUNED")
         recipe = path.with_name(f"{path.stem}-recipe.json")
         others = _open_graphs(opened, calibration, runtime, precision) if graphs or cost_model else None
         if others is not None and cost_model:
@@ -94,9 +102,11 @@ def tune(
             if others is not None:
                 report = dataclasses.replace(report, graphs=others.measure(on, seconds, progress, recipe))
     if others is not None and cost_model:
+        atomic_write_bytes(path, to_json(estimated).encode())
         if json:
             terminal.print_json(estimated)
         _print_graphs(terminal, estimated, recipe)
+        terminal.done(str(path))
         return 0
     write_tuning(report, path)
     if json:
