@@ -39,7 +39,7 @@ class TuneGraphs:
         self._bundle, self._material = bundle, open_material(bundle, calibration)
 
     def measure(self, target: str, seconds: float, progress: Progress, recipe: Path) -> GraphTuning:
-        """On a target; what is better is written to `recipe`, else that of an earlier run removed; see `tune_graphs`."""
+        """On a target; what is better is written to `recipe`, else an earlier run's is removed; see `tune_graphs`."""
         tuning = tune_graphs(self._bundle, self._material, self._artifacts, target, seconds=seconds, progress=progress)
         return self._written(tuning, recipe)
 
