@@ -189,6 +189,8 @@ def export(
         from edgeconv.export.learn.report import learn_line
 
         terminal.console.print(escape(learn_line(result.learn)), highlight=False)
+    for note in result.notes:
+        terminal.console.print(escape(note), highlight=False)
     for built in result.bundles:
         terminal.console.print(bundle_table(load_bundle(Path(built.path)).manifest))
         terminal.done(f"{built.packed or built.path}")

@@ -80,6 +80,11 @@ def _with_gates(choices: Choices, options: ExportOptions) -> Choices:
     check_gate_form(form, rank)
     if options.gate_rank is not None and form != "expression":
         raise UsageError("--gate-rank is how many terms an expression has.", "Add --gates expression.")
+    if form == "expression" and (options.learn_seconds is not None or choices.learn_steps):
+        raise UsageError(
+            "Learning and --gates expression exclude each other: a product of constants cannot be learned through.",
+            "Leave one out, or use --gates reduced.",
+        )
     return dataclasses.replace(choices, gates=form, gate_rank=rank)
 
 

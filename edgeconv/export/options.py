@@ -90,10 +90,11 @@ class BuiltBundle:
 @dataclasses.dataclass(frozen=True)
 class ExportResult:
     """All bundles of one export, how long each stage took, and what a search tried and learning gained, where
-    there was one."""
+    there was one. `notes` are what was asked for and had no effect, in words."""
 
     bundles: list[BuiltBundle]
     stages_ns: dict[str, int]
     search: SearchReport | None = None
     mixed: MixedReport | None = None
     learn: LearnReport | None = None
+    notes: list[str] = dataclasses.field(default_factory=list)

@@ -32,6 +32,8 @@ from edgeconv.files import refuse_existing
 from edgeconv.manifest import Artifact, Failure, Manifest, Port
 from edgeconv.packing import pack_bundle
 from edgeconv.parity.metrics import get_metric
+from edgeconv.rewrite import CompressGates
+from edgeconv.rewrite.compress_gates import FOLDED
 
 __all__ = ["Progress", "build_bundle"]
 
@@ -120,7 +122,7 @@ def build_bundle(options: ExportOptions, progress: Progress = lambda stage: None
                 if options.pack:
                     pack_bundle(path, manifest)
                 bundles.append(_built(path, manifest, options.pack))
-    return ExportResult(bundles, stage.times_ns, graphs.search, mixed, graphs.learn)
+    return ExportResult(bundles, stage.times_ns, graphs.search, mixed, graphs.learn, list(_notes(graphs)))
 
 
 class _Stages:
@@ -192,6 +194,16 @@ def _rescue(
 
     int8 = [[key for key in _wanted(profile, options) if key.precision == _INT8] for profile in profiles]
     return rescue_operators(graphs, subject, ports, target, int8, lambda words: progress(f"mixed precision: {words}"))
+
+
+def _notes(graphs: Graphs) -> Iterator[str]:
+    """What was asked for and had no effect."""
+    form = graphs.choices.gates
+    if form != FOLDED and CompressGates.name not in [rewrite.name for rewrite in graphs.rewrites]:
+        yield (
+            f"--gates {form} changed nothing: the model has no constant gate map that takes fewer bytes so "
+            "(an expression that of few terms, reduced one of 64x64 or more)."
+        )
 
 
 def _references(subject: Subject, graphs: Graphs) -> dict[str, Reference]:

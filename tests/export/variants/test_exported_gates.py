@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edgeconv.bundles import load_bundle
+from edgeconv.cli import run
 from edgeconv.errors import UsageError
+from edgeconv.export.decide import start_choices
 from edgeconv.export.options import ExportOptions
 from edgeconv.export.pipeline import build_bundle
 from edgeconv.export.recipe import read_choices
@@ -56,6 +60,32 @@ def test_the_price_that_was_said_is_that_of_the_file(reduced, exported):
     said = exported.manifest.artifact("onnxruntime", "int8").facts[GATES_FACT]
     promised = float(said.partition("--gates reduced: about ")[2].partition(" MB")[0]) * 1e6
     assert abs(reduced.manifest.artifact("onnxruntime", "int8").total_bytes - promised) < 6000
+
+
+@pytest.mark.parametrize("gates", ["expression", "reduced"])
+def test_a_form_that_suits_no_map_is_said_to_have_changed_nothing(build_graph, gates, tmp_path, capsys):
+    weights = np.random.default_rng(0).normal(0, 0.3, (2, 2, 3, 3)).astype(np.float32)
+    text = "g (float[1,2,8,8] x, float[2,2,3,3] w) => (float[1,2,8,8] y) { y = Conv<pads=[1,1,1,1]>(x, w) }"
+    save_graph(build_graph(text, w=weights), tmp_path / "net.onnx")
+    base = ["export", str(tmp_path / "net.onnx"), "--runtime", "onnxruntime", "-o", str(tmp_path / "out")]
+    np.save(tmp_path / "data.npy", np.random.default_rng(1).random((4, 2, 8, 8), np.float32))
+    base += ["--calibration", str(tmp_path / "data.npy")]
+    assert run([*base, "--gates", gates]) == 0
+    assert f"--gates {gates} changed nothing" in " ".join(capsys.readouterr().out.split())
+    assert run([*base, "--force"]) == 0
+    assert "changed nothing" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("options", [{"learn_seconds": 5.0}, {"recipe": "recipe.json"}])
+def test_factors_of_a_gate_are_not_learned_through(reduced, options, tmp_path):
+    document = json.loads((reduced.directory / "recipe.json").read_text())
+    document["choices"]["learn_steps"] = 30
+    (tmp_path / "recipe.json").write_text(json.dumps(document))
+    if "recipe" in options:
+        options = {"recipe": tmp_path / "recipe.json"}
+    assert start_choices(ExportOptions("net.onnx", gates="reduced", **options)).gates == "reduced"
+    with pytest.raises(UsageError, match="--gates expression exclude each other"):
+        start_choices(ExportOptions("net.onnx", gates="expression", **options))
 
 
 @pytest.mark.parametrize(("gates", "rank"), [("rank", None), ("expression", 0)])
