@@ -51,8 +51,8 @@ def start_choices(options: ExportOptions) -> Choices:
     choices = read_choices(options.recipe) if options.recipe is not None else Choices()
     choices = _with_learning(choices, options)
     if options.ranges is not None:
-        range_estimator(options.ranges)
         choices = dataclasses.replace(choices, ranges=options.ranges)
+    range_estimator(choices.ranges)
     return _with_gates(choices, options)
 
 

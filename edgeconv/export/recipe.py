@@ -118,7 +118,7 @@ def _refuse_constant(name: str) -> NoReturn:
 def _problems(choices: Choices) -> Iterator[str]:
     """What of the choices means nothing, each as what was found and what was expected.
 
-    Names are checked where they are used: ranges and gates by `start_choices`, nodes and tensors by the graph.
+    Names are checked elsewhere: those of ranges and gates by `start_choices`, of nodes and tensors with the graph.
     """
     if not 0 <= choices.equalisation <= 1:
         yield f"equalisation is {choices.equalisation:g}, expected 0 to 1"

@@ -13,7 +13,9 @@ import pytest
 from edgeconv.bundles import load_bundle
 from edgeconv.errors import BundleError, UsageError
 from edgeconv.export.choices import Choices
+from edgeconv.export.decide import start_choices
 from edgeconv.export.fingerprint import Fingerprint
+from edgeconv.export.options import ExportOptions
 from edgeconv.export.recipe import RECIPE_PATH, read_choices, read_recipe
 from edgeconv.schema import to_json
 
@@ -36,7 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def export(folder: Path, output: str, **options: object) -> Path:
-    from edgeconv import ExportOptions, build_bundle
+    from edgeconv import build_bundle
 
     made = ExportOptions(
         model=f"{folder}/net.py:factory",
@@ -162,6 +164,12 @@ def test_choices_that_need_data_are_refused_without(bundle: Path, folder: Path, 
     with pytest.raises(UsageError, match=rf"The recipe has {next(iter(change))}, which need.*--calibration"):
         export(folder, "without", calibration=None, recipe=path)
     assert not (folder / "without").exists()
+
+
+def test_ranges_that_nothing_is_called_are_refused_at_the_start(bundle: Path, folder: Path, tmp_path: Path) -> None:
+    path = rewritten(bundle, tmp_path / "recipe.json", lambda d: d["choices"].update(ranges="foo"))
+    with pytest.raises(UsageError, match="foo"):
+        start_choices(ExportOptions("not-there.onnx", recipe=path))
 
 
 def test_a_recipe_of_before_a_choice_existed_has_its_default(bundle: Path, tmp_path: Path) -> None:
