@@ -14,7 +14,7 @@ from edgeconv.benchmarks.report.mixed_plot import mixed_plot, mixed_view
 from edgeconv.bundles import Bundle, load_bundle
 from edgeconv.errors import BundleError
 from edgeconv.export.bundle import write_bundle
-from edgeconv.export.mixed.report import MIXED_PATH, MixedReport, Price, Quality, Rescue, read_mixed
+from edgeconv.export.mixed.report import MIXED_PATH, MixedReport, Price, Quality, Rescue, SchemeQuality, read_mixed
 from edgeconv.records import RunRecord
 
 
@@ -114,3 +114,16 @@ def test_a_target_that_int8_met_is_told(
     met = dataclasses.replace(REPORT, rescues=(), int8_prices=())
     page = html_report([make_record()], [_with_mixed(tiny_bundle, tmp_path / "b", met)])
     assert "nothing was left in float" in page
+
+
+def test_a_runtime_that_does_not_meet_the_target_is_named(
+    tiny_bundle: Path, tmp_path: Path, make_record: Callable[..., RunRecord]
+) -> None:
+    other = SchemeQuality("symmetric-outputs", ("openvino",), Quality(25.0, 24.3, 0.87), met=False)
+    report = dataclasses.replace(REPORT, others=(other, dataclasses.replace(other, runtimes=("tensorrt",), met=True)))
+    bundle = _with_mixed(tiny_bundle, tmp_path / "b", report)
+    assert read_mixed(bundle.directory) == report
+    page = html_report([make_record()], [bundle])
+    assert "openvino does not meet it" in page
+    assert "24.3 dB in the worst case" in page
+    assert "tensorrt does not" not in page
