@@ -210,11 +210,6 @@ class Manifest:
     tools: Dict[str, str]
     reproduce: List[str]
 
-    def __post_init__(self) -> None:
-        for name in ("inputs", "outputs"):
-            if not getattr(self, name):
-                raise SchemaError(f"{name}: expected at least one")
-
     def artifact(self, runtime: str, precision: str) -> Artifact:
         """The artefact of `runtime` in `precision`; BundleError with what there is otherwise."""
         for candidate in self.artifacts:

@@ -209,10 +209,3 @@ def test_what_is_wrong_in_a_zip_is_told_of_the_zip(tiny_bundle, tmp_path):
     with pytest.raises(BundleError) as told, open_bundle(path):
         pass
     assert told.value.message.startswith(f"Bundle {path}: README.md is missing")
-
-
-def test_a_manifest_without_outputs_is_damaged(tiny_bundle):
-    document = json.loads((tiny_bundle / "manifest.json").read_text())
-    (tiny_bundle / "manifest.json").write_text(json.dumps({**document, "outputs": []}))
-    with pytest.raises(BundleError, match="outputs: expected at least one"):
-        load_bundle(tiny_bundle)

@@ -29,12 +29,14 @@ class Judge:
         metric: instead of the bundle's own; see `metric_of_bundle`.
 
     Raises:
-        BundleError: the golden cases are damaged.
+        BundleError: the manifest names no output, or the golden cases are damaged.
         UsageError: the metric is unknown, cannot be imported, or was chosen and there are no targets for it.
     """
 
     def __init__(self, bundle: Bundle, metric: str | None = None) -> None:
         self._metric = metric_of_bundle(bundle.manifest.metric, metric)
+        if not bundle.manifest.outputs:
+            raise BundleError(f"The manifest of {bundle.directory} names no output.", "Export the bundle again.")
         self._port = bundle.manifest.outputs[0].name  # a task is judged by the first output
         self._golden = _read_golden(bundle)
         if metric is not None and _TARGET not in self._golden:

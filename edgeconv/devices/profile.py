@@ -111,8 +111,7 @@ class DeviceProfile:
     def __post_init__(self) -> None:
         check_name(self.name)
         _one_of("onnx_activations", self.onnx_activations, ("int8", "uint8"))
-        for name in ("python", "glibc"):
-            _matching(name, getattr(self, name), _VERSION, "a version of two numbers like 3.11, or nothing")
+        _matching("python", self.python, _VERSION, "a version of two numbers like 3.11, or nothing")
         _at_least_one("threads", self.threads)
         _at_least_one("channel_multiple", self.channel_multiple)
         if self.memory_bytes is not None:

@@ -9,7 +9,7 @@ import pytest
 
 from edgeconv.benchmarks.judging import Judge
 from edgeconv.bundles import Bundle, load_bundle
-from edgeconv.errors import UsageError
+from edgeconv.errors import BundleError, UsageError
 from edgeconv.manifest import Artifact
 from edgeconv.parity.verdict import judge_result
 from edgeconv.records import Latency, Memory, Result
@@ -55,3 +55,9 @@ def test_a_metric_that_was_chosen_needs_targets(tiny_bundle):
     named = dataclasses.replace(bundle, manifest=dataclasses.replace(bundle.manifest, metric="dice"))
     outputs = {"y": arrays["onnx.y"]}
     assert Judge(named).complete(result("fp32"), outputs, artifact(bundle, "fp32")).task is None
+
+
+def test_a_bundle_without_outputs_is_damaged(tiny_bundle):
+    bundle = load_bundle(tiny_bundle)
+    with pytest.raises(BundleError, match="names no output"):
+        Judge(dataclasses.replace(bundle, manifest=dataclasses.replace(bundle.manifest, outputs=[])))
