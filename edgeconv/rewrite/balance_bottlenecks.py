@@ -21,9 +21,11 @@ class BalanceBottlenecks:
 
     Rounding z, each channel on its own range, adds ``sum_i |P t_i|^2 range_i^2 / 12`` to the output. Trained factors
     cancel: large correlated channels are subtracted by P, so that this sum exceeds the output's own power many times.
-    The balancing T makes ``T^-1 S T^-T`` (S: second moments of z) and ``T^T P^T P T`` the same diagonal matrix; the sum
-    is then the output's power itself, the least that any T can reach. It is the transformation of balanced truncation
-    (B. C. Moore, 1981) for the factorisation P Q. `EqualiseBottlenecks` gives each channel its range afterwards.
+    The balancing T makes ``T^-1 S T^-T`` (S: second moments of z) and ``T^T P^T P T`` the same diagonal matrix L; with
+    ranges in proportion to deviations the sum is then tr(L^2), the output's power itself. It is the transformation of
+    balanced truncation (B. C. Moore, 1981) for the factorisation P Q. `EqualiseBottlenecks` gives each channel its
+    range afterwards. The least that any T can reach is tr(L)^2 / channels, by a rotation of L to equal diagonals; that
+    mixes what is large into every channel and its weights, and is not always better (docs/design-notes.md).
 
     Args:
         moments: channels x channels centred second moments over the calibration data, by value name.
@@ -58,7 +60,8 @@ class BalanceBottlenecks:
             second.write()
             before = float(np.sum(np.diag(gramian) * np.diag(moments)))
             after = float(np.sum(gramian * np.asarray(moments)))
-            details.append(f"{node.name}: rounding adds {10 * np.log10(before / max(after, 1e-300)):.1f} dB less")
+            gain_db = 10 * np.log10(before / max(after, 1e-300))
+            details.append(f"{node.name}: rounding adds {abs(gain_db):.1f} dB {'less' if gain_db >= 0 else 'more'}")
         return RewriteResult(len(details), tuple(details))
 
 
