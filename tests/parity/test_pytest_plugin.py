@@ -86,7 +86,6 @@ def test_a_missing_golden_fails_and_is_written_on_request_then_holds(project):
 
 
 def test_workers_of_xdist_tell_what_they_wrote(project):
-    pytest.importorskip("xdist")
     project.makepyfile(test_parity=OF_A_BUNDLE.replace("{more}", ""))
     result = project.runpytest_subprocess("-p", "no:cacheprovider", "-n", "2", "--edgeconv-update")
     result.assert_outcomes(passed=1)
