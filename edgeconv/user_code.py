@@ -81,9 +81,14 @@ def _importable(directory: Path) -> Iterator[None]:
     finally:
         with contextlib.suppress(ValueError):
             sys.path.remove(entry)
-        for name in set(sys.modules) - before:
-            if (getattr(sys.modules[name], "__file__", None) or "").startswith(entry + os.sep):
-                _neighbours[name] = entry
+        _neighbours.update({name: entry for name in set(sys.modules) - before if _lies_in(entry, name)})
+
+
+def _lies_in(directory: str, name: str) -> bool:
+    """Whether a module was found in `directory` itself, not in a `.venv` or another path of modules below it."""
+    file = getattr(sys.modules[name], "__file__", None) or ""
+    first = file.removeprefix(directory + os.sep).partition(os.sep)[0]
+    return file.startswith(directory + os.sep) and first.partition(".")[0] == name.partition(".")[0]
 
 
 def _import_file(path: Path) -> ModuleType:

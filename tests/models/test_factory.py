@@ -140,6 +140,24 @@ def test_two_files_have_neighbours_of_the_same_name(tmp_path: Path) -> None:
     assert [layer.out_features for layer in layers] == [4, 9, 4]
 
 
+def test_an_installed_package_below_the_directory_is_no_neighbour(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = tmp_path / "a" / ".venv" / "site-packages"
+    site.mkdir(parents=True)
+    (site / "installed_of_it.py").write_text("WIDTH = 4\n")
+    monkeypatch.syspath_prepend(str(site))
+    (tmp_path / "b").mkdir()
+    for folder in ("a", "b"):
+        (tmp_path / folder / "net.py").write_text(
+            "import installed_of_it\nfrom torch import nn\ndef f(): return nn.Linear(1, installed_of_it.WIDTH)\n"
+        )
+    call_factory(f"{tmp_path}/a/net.py:f")
+    installed = sys.modules["installed_of_it"]
+    call_factory(f"{tmp_path}/b/net.py:f")
+    assert sys.modules["installed_of_it"] is installed
+
+
 def test_what_a_file_prints_is_kept_from_standard_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "loud.py").write_text(
         "from torch import nn\nprint('one')\ndef f():\n    print('two')\n    return nn.ReLU()\n"
