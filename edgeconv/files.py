@@ -20,6 +20,7 @@ __all__ = [
     "cache_directory",
     "check_writable",
     "refuse_existing",
+    "refuse_existing_file",
     "sha256_bytes",
     "sha256_file",
     "user_folder",
@@ -131,11 +132,16 @@ def cache_directory(name: str) -> Path:
 
 
 def refuse_existing(path: Path, force: bool) -> None:
-    """Raise `UsageError` when `path` may not be (re)written."""
+    """Raise `UsageError` when the directory `path` may not be (re)written."""
     if path.is_symlink() or (path.exists() and not path.is_dir()):
         raise UsageError(f"{path} exists and is not a directory.", "Name another output folder.")
+    refuse_existing_file(path, force)
+
+
+def refuse_existing_file(path: Path, force: bool) -> None:
+    """Raise `UsageError` when `path` is there and may not be replaced."""
     if path.exists() and not force:
-        raise UsageError(f"{path} exists already and is kept as it is.", "Use --force to replace it, or another -o.")
+        raise UsageError(f"{path} exists already and is kept as it is.", "Use --force to replace it, or another name.")
 
 
 def sha256_file(path: Path) -> str:

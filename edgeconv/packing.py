@@ -20,7 +20,7 @@ from edgeconv.bundles import AGENT_PATH, XZ, bundle_entries
 from edgeconv.files import ZIP_DATE, atomic_write_bytes
 from edgeconv.manifest import MANIFEST_NAME, Manifest
 
-__all__ = ["pack_bundle", "packed_bytes", "squeezed"]
+__all__ = ["pack_bundle", "packed_bytes", "packed_path", "squeezed"]
 
 _COMPRESSED = (".whl", ".gz")
 _SQUEEZED = "int8"  # float files take xz minutes; whoever counts bytes does not ship them
@@ -31,9 +31,14 @@ _MARGIN = 0.9  # of the entropy without a delta
 _PRESET = 6
 
 
+def packed_path(directory: Path) -> Path:
+    """Where `pack_bundle` puts a bundle."""
+    return directory.with_name(directory.name + ".zip")
+
+
 def pack_bundle(directory: Path, manifest: Manifest) -> Path:
     """The same bundle as one `.zip` beside the directory; the same content gives the same bytes."""
-    path = directory.with_name(directory.name + ".zip")
+    path = packed_path(directory)
     squeezable = {name for a in manifest.artifacts if a.precision == _SQUEEZED for name in a.paths}
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:

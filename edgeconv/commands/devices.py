@@ -115,7 +115,7 @@ def probe(
     from edgeconv.devices.profile import check_name, format_profile
     from edgeconv.devices.transports import open_transport
     from edgeconv.errors import UsageError
-    from edgeconv.files import atomic_write_bytes, check_writable
+    from edgeconv.files import atomic_write_bytes, check_writable, refuse_existing_file
     from edgeconv.schema import SchemaError
 
     if save is not None:
@@ -127,8 +127,7 @@ def probe(
             raise UsageError(
                 f"{save} would make a profile that cannot be used: {error}.", "Name it otherwise."
             ) from error
-        if save.exists() and not force:
-            raise UsageError(f"{save} exists already and is kept as it is.", "Use --force to replace it.")
+        refuse_existing_file(save, force)
         check_writable(save)
     elif force:
         raise UsageError("--force replaces the file of --save.", "Name it.")

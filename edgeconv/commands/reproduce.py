@@ -44,7 +44,7 @@ def reproduce(
         Print the rows as JSON.
     """
     from edgeconv.errors import UsageError
-    from edgeconv.files import atomic_write_bytes, check_writable
+    from edgeconv.files import atomic_write_bytes, check_writable, refuse_existing_file
     from edgeconv.reproduce import get_experiments, run_experiments
     from edgeconv.reproduce.claims import Outcomes
     from edgeconv.reproduce.views import outcome_markdown, outcome_table
@@ -59,8 +59,7 @@ def reproduce(
         return 0
     chosen = get_experiments(names, slow=all)
     if output is not None:
-        if output.exists() and not force:
-            raise UsageError(f"{output} exists already and is kept as it is.", "Use --force to replace it.")
+        refuse_existing_file(output, force)
         check_writable(output)
     outcomes = []
     with terminal.steps("reproduce") as progress:

@@ -17,7 +17,7 @@ from edgeconv.export.golden import normalised
 from edgeconv.export.onnx import forward_parameters
 from edgeconv.export.subject import calibration_source, known_shapes
 from edgeconv.export.trace import trace
-from edgeconv.files import atomic_write_bytes, check_writable
+from edgeconv.files import atomic_write_bytes, check_writable, refuse_existing_file
 from edgeconv.models.loading import LoadedModel, load_model
 
 __all__ = ["compress_model"]
@@ -54,8 +54,7 @@ def compress_model(
     path = output or Path(f"{loaded.name}-sfconv.pt2")
     if path.suffix != ".pt2":
         raise UsageError(f"The output {path} must end in .pt2.")
-    if path.exists() and not force:
-        raise UsageError(f"{path} exists already.", "Use --force to replace it, or name another with -o.")
+    refuse_existing_file(path, force)
     check_writable(path)
     names = _positional(loaded.module)
     samples = _samples(loaded, names, input_shapes, calibration, calibration_count)

@@ -28,9 +28,9 @@ from edgeconv.export.proof import check_share, demand_int8, with_least_share
 from edgeconv.export.rank_dial import RankDial, with_ranks
 from edgeconv.export.recipe import make_recipe
 from edgeconv.export.subject import Subject, load_subject
-from edgeconv.files import refuse_existing
+from edgeconv.files import refuse_existing, refuse_existing_file
 from edgeconv.manifest import Artifact, Failure, Manifest, Port
-from edgeconv.packing import pack_bundle
+from edgeconv.packing import pack_bundle, packed_path
 from edgeconv.parity.metrics import get_metric
 from edgeconv.rewrite import CompressGates
 from edgeconv.rewrite.compress_gates import FOLDED
@@ -65,7 +65,7 @@ def build_bundle(options: ExportOptions, progress: Progress = lambda stage: None
         for path in paths.values():
             refuse_existing(path, options.force)
             if options.pack:
-                _refuse_zip(_zip_of(path), options.force)
+                _refuse_zip(packed_path(path), options.force)
         ports = input_ports(subject.golden, subject.shapes, options.mean, options.std)
         if (options.metric or options.max_drop) and any(port.name == TARGET_KEY for port in ports):
             raise UsageError(
@@ -161,17 +161,11 @@ def _profiles(options: ExportOptions) -> list[DeviceProfile]:
     return profiles
 
 
-def _zip_of(path: Path) -> Path:
-    """Where `pack_bundle` puts a bundle."""
-    return path.with_name(f"{path.name}.zip")
-
-
 def _refuse_zip(path: Path, force: bool) -> None:
     """Raise `UsageError` when the packed bundle may not be (re)written."""
     if path.is_dir():
         raise UsageError(f"{path} is a folder, and the packed bundle would have that name.", "Name another -o.")
-    if path.exists() and not force:
-        raise UsageError(f"{path} exists already and is kept as it is.", "Use --force to replace it, or another -o.")
+    refuse_existing_file(path, force)
 
 
 def _supply(profile: DeviceProfile, options: ExportOptions, progress: Progress) -> Supply:
@@ -266,7 +260,7 @@ def _sorted_out(
 
 
 def _built(path: Path, manifest: Manifest, pack: bool) -> BuiltBundle:
-    beside = _zip_of(path)
+    beside = packed_path(path)
     return BuiltBundle(
         str(path),
         manifest.device,
