@@ -19,7 +19,6 @@ __all__ = [
     "compare_outputs",
     "compare_ports",
     "drift_by_port",
-    "drift_of",
     "golden_outputs",
     "worst_drift",
     "worst_output",
@@ -45,21 +44,10 @@ def golden_outputs(golden: Mapping[str, npt.NDArray[Any]], reference: str) -> di
     return found
 
 
-def drift_of(
-    golden: Mapping[str, npt.NDArray[Any]], outputs: Outputs, precision: str, qdq_reference: str = "qdq"
-) -> Drift:
-    """The drift of what a runtime returned for the golden cases, in its parts; see `drift_by_port` and `worst_drift`.
-
-    Raises:
-        DataError: an output is missing, has another shape, is no float, or is not finite.
-    """
-    return worst_drift(drift_by_port(golden, outputs, precision, qdq_reference))
-
-
 def drift_by_port(
     golden: Mapping[str, npt.NDArray[Any]], outputs: Outputs, precision: str, qdq_reference: str = "qdq"
 ) -> dict[str, Drift]:
-    """The drift of each output port.
+    """The drift of what a runtime returned for the golden cases, in its parts, by output port.
 
     The reference that the runtime's part starts from is the Q/DQ graph computed in float for int8, which
     `qdq_reference` names (`Artifact.reference`), else ONNX fp32.
