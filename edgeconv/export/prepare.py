@@ -72,8 +72,8 @@ def adapt_graph(prepared: PreparedGraph, samples: SampleStream, choices: Choices
         UsageError: `choices` names a node that the graph does not have.
         DataError: a calibration sample, or an activation on it, is not finite.
     """
+    from edgeconv.export.bottlenecks import collect_moments, draw_vectors
     from edgeconv.export.calibrate import collect_channel_ranges
-    from edgeconv.export.moments import collect_moments
     from edgeconv.rewrite import BalanceBottlenecks, EqualiseBottlenecks, EqualiseChannels, MergePairs, run_rewrites
     from edgeconv.rewrite.truncate_pairs import TruncatePairs
 
@@ -85,12 +85,12 @@ def adapt_graph(prepared: PreparedGraph, samples: SampleStream, choices: Choices
     def rewrites() -> Iterator[Rewrite]:
         """Each is made when its turn comes: statistics are of the graph as it is by then."""
         if choices.ranks:
-            yield TruncatePairs(choices.ranks, collect_moments(model, few(), centred=False))
+            yield TruncatePairs(choices.ranks, collect_moments(model, few()))
         if choices.merged_pairs:
             yield MergePairs(choices.merged_pairs)
         _check_names((prepared.model, model), choices)
         if choices.balancing:
-            yield BalanceBottlenecks(collect_moments(model, few()))
+            yield BalanceBottlenecks(draw_vectors(model, few()))
         ranges = collect_channel_ranges(model, few())  # of bottlenecks, and of the rest: each reads its own
         yield EqualiseBottlenecks(ranges)
         yield EqualiseChannels(ranges, choices.equalisation)

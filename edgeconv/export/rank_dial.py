@@ -76,12 +76,12 @@ def with_ranks(dial: RankDial, subject: Subject, ports: Sequence[Port], improve:
         raise UsageError("--rank-energy and --macs-budget weigh with data what is cut off.", "Give --calibration.")
 
     def choose(prepared: PreparedGraph, start: Choices) -> tuple[Choices, SearchReport | None]:
-        from edgeconv.export.moments import collect_moments
+        from edgeconv.export.bottlenecks import collect_moments
 
         if start.ranks:
             raise UsageError("The recipe has chosen ranks already.", "Leave out --rank-energy and --macs-budget.")
         samples = itertools.islice(calibration_samples(subject, ports), _SAMPLES)
-        moments = collect_moments(prepared.model, samples, centred=False)
+        moments = collect_moments(prepared.model, samples)
         choices = dataclasses.replace(start, ranks=choose_ranks(prepared.model, moments, dial))
         return (choices, None) if improve is None else improve(prepared, choices)
 

@@ -11,7 +11,7 @@ from edgeconv.graph import only_reader
 from edgeconv.rewrite._edit import AffineLayer, Array
 from edgeconv.rewrite._pass import Equivalence, RewriteResult
 
-__all__ = ["EqualiseBottlenecks", "bottleneck"]
+__all__ = ["EqualiseBottlenecks", "bottleneck", "filled_ranges"]
 
 _MIN_RELATIVE_RANGE = 1e-3  # keeps the quantised bias of a channel that is almost silent below 2**30
 
@@ -41,13 +41,19 @@ class EqualiseBottlenecks:
             if pair is None or ranges is None or not np.max(ranges) > 0:
                 continue
             first, second = pair
-            peaks = np.maximum(np.asarray(ranges, np.float64), _MIN_RELATIVE_RANGE * np.max(ranges))
+            peaks = filled_ranges(ranges)
             first.scale_outputs(1.0 / peaks)
             second.scale_inputs(peaks)
             first.write()
             second.write()
             details.append(f"{node.name}: channel ranges {peaks.min():.3g} to {peaks.max():.3g}, now 1")
         return RewriteResult(len(details), tuple(details))
+
+
+def filled_ranges(ranges: Array) -> Array:
+    """What each channel is divided by, for its largest magnitudes `ranges`, of which one at least is not zero."""
+    filled: Array = np.maximum(np.asarray(ranges, np.float64), _MIN_RELATIVE_RANGE * np.max(ranges))
+    return filled
 
 
 def bottleneck(value: ir.Value) -> tuple[AffineLayer, AffineLayer] | None:

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeconv.errors import UsageError
+from edgeconv.export.bottlenecks import collect_moments
 from edgeconv.export.macs import count_macs
-from edgeconv.export.moments import collect_moments
 from edgeconv.export.rank_dial import RankDial, choose_ranks
 from edgeconv.rewrite import run_rewrites
 from edgeconv.rewrite.truncate_pairs import TruncatePairs, find_pairs
@@ -34,7 +34,7 @@ def net(build_graph: Build) -> tuple[ir.Model, Moments]:
         weights[name] *= np.float32(0.8) ** np.arange(len(weights[name]), dtype=np.float32).reshape(-1, 1, 1, 1)
     model = build_graph(_NET, **weights)
     x = rng.standard_normal((1, 16, 16, 16)).astype(np.float32)
-    return model, collect_moments(model, [{"x": x}], centred=False)
+    return model, collect_moments(model, [{"x": x}])
 
 
 def _macs(model: ir.Model) -> int:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeconv.errors import UsageError
-from edgeconv.export.moments import collect_moments
+from edgeconv.export.bottlenecks import collect_moments
 from edgeconv.rewrite import RewriteReport, run_rewrites
 from edgeconv.rewrite._edit import AffineLayer
 from edgeconv.rewrite._evaluate import evaluate
@@ -31,7 +31,7 @@ def _pair(build: Build, normal: Normal) -> ir.Model:
 
 
 def _moments(model: ir.Model, *inputs: np.ndarray) -> dict[str, np.ndarray]:
-    return collect_moments(model, [{"x": x} for x in inputs], centred=False)
+    return collect_moments(model, [{"x": x} for x in inputs])
 
 
 def _weights(model: ir.Model, node: str) -> np.ndarray:
