@@ -19,6 +19,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from bounds import bounds_of_calibration, bounds_of_demo, bounds_of_model
@@ -35,6 +36,7 @@ from rich.console import Console
 from subjects import SUBJECTS, Subject, find_subject
 from trained import train_missing
 
+from edgeconv.errors import EdgeconvError
 from edgeconv.files import atomic_write_bytes
 from edgeconv.schema import from_dict
 
@@ -66,9 +68,11 @@ def main() -> int:
         machine=describe_machine(),
         versions={name: installed_versions(python) for name, python in pythons.items()},
     )
+    if options.keep:
+        results = dataclasses.replace(results, **_kept(output, results, options.models))
     for subject in subjects:
         model = _compare(subject, output, pythons, broken, options.rounds)
-        results = _save(dataclasses.replace(results, models=[*results.models, model]), output)
+        results = _save(dataclasses.replace(results, models=_in_order([*results.models, model])), output)
     if not options.no_memory:
         with console.status("memory of calibrating"):
             results = _save(dataclasses.replace(results, calibration=measure_calibration_memory()), output)
@@ -81,6 +85,26 @@ def main() -> int:
     else:
         console.print(f"The machine was busy: {options.document} is left as it was. See {output / 'measurements.md'}.")
     return 0 if all(bound.passed for bound in results.bounds) else 1
+
+
+def _kept(output: Path, results: Results, anew: Sequence[str]) -> dict[str, Any]:
+    """What an earlier run measured and this one does not: ratios are of one model's own rounds.
+
+    Ends the program where that run had other packages or another machine.
+    """
+    try:
+        earlier = from_dict(Results, json.loads((output / "results.json").read_text()))
+    except (OSError, ValueError, EdgeconvError) as error:
+        sys.exit(f"There are no results to keep: {error}")
+    if (earlier.versions, earlier.machine) != (results.versions, results.machine):
+        sys.exit("The results that are there are of other packages or another machine: measure all models.")
+    models = [model for model in earlier.models if model.model not in anew]
+    return {"models": models, "calibration": earlier.calibration, "demo": earlier.demo}
+
+
+def _in_order(models: list[ModelResult]) -> list[ModelResult]:
+    names = [subject.name for subject in SUBJECTS]
+    return sorted(models, key=lambda model: names.index(model.model))
 
 
 def _save(results: Results, output: Path) -> Results:
@@ -103,6 +127,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--document", type=Path, default=_ROOT / "docs" / "measurements.md")
     parser.add_argument("--rounds", type=int, default=20, help="turns of each artefact (default: 20)")
     parser.add_argument("--anyway", action="store_true", help="measure on a busy machine too")
+    parser.add_argument("--keep", action="store_true", help="keep what the last run measured of the other models")
     parser.add_argument("--no-memory", action="store_true", help="leave out the memory of calibrating")
     parser.add_argument("--no-demo", action="store_true", help="leave out the times of make demo and --help")
     parser.add_argument("--install", action="store_true", help="time also the environment that make demo makes")
