@@ -86,20 +86,20 @@ def test_covariance_and_gramian_become_the_same_with_an_even_diagonal(
 def test_weights_of_channels_that_are_not_needed_stay_close_to_zero(
     build_graph: Build, apply: Apply, normal: Normal
 ) -> None:
-    """One direction of 32 carries the signal: eight channels share it, and 24 are left nothing to do."""
+    """Little more than one direction of 32 carries the signal: sixteen channels share it, not the others."""
     mixing = np.linalg.qr(np.random.default_rng(1).standard_normal((32, 32)))[0].astype(np.float32)
     strength = np.where(np.arange(32) == 0, 1, 1e-3).astype(np.float32)
     model = build_graph(
-        """g (float[1,32,30,30] x, float[32,32,1,1] w1, float[16,32,1,1] w2) => (float[1,16,30,30] y)
+        """g (float[1,32,30,30] x, float[32,32,1,1] w1, float[32,32,1,1] w2) => (float[1,32,30,30] y)
         { z = Conv(x, w1) y = Conv(z, w2) }""",
         w1=(mixing * strength)[..., None, None],
-        w2=normal(16, 32, 1, 1),
+        w2=normal(32, 32, 1, 1),
     )
     x = normal(1, 32, 30, 30)
     assert apply(model, BalanceBottlenecks(draw_vectors(model, [{"x": x}]))).changed == 1
     power = np.diag(_gramian(model))
-    assert power[:8].max() < 1.01 * power[:8].min()
-    assert power[8:].max() < 0.05 * power[:8].min()
+    assert power[:16].max() < 1.01 * power[:16].min()
+    assert 0 < power[16:].max() < 0.05 * power[:16].min()
 
 
 def test_a_gauge_that_rounds_well_is_kept(build_graph: Build, apply: Apply) -> None:
