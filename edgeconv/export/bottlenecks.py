@@ -24,7 +24,8 @@ def collect_moments(model: ir.Model, samples: Iterable[Mapping[str, Array]]) -> 
     products: dict[str, Array] = {}
     positions: dict[str, int] = {}
     for name, vectors in _vectors(model, samples):
-        product = vectors.T @ vectors
+        exact = vectors.astype(np.float64)
+        product = exact.T @ exact
         products[name] = products[name] + product if name in products else product
         positions[name] = positions.get(name, 0) + len(vectors)
     return {name: product / max(positions[name], 1) for name, product in products.items()}
@@ -40,12 +41,12 @@ def draw_vectors(model: ir.Model, samples: Iterable[Mapping[str, Array]]) -> dic
     drawn: dict[str, list[Array]] = {}
     for name, vectors in _vectors(model, samples):
         chosen = rng.choice(len(vectors), min(len(vectors), _POSITIONS), replace=False)
-        drawn.setdefault(name, []).append(vectors[chosen])
+        drawn.setdefault(name, []).append(vectors[chosen].astype(np.float64))
     return drawn
 
 
 def _vectors(model: ir.Model, samples: Iterable[Mapping[str, Array]]) -> Iterator[tuple[str, Array]]:
-    """Each sample's bottlenecks one after the other as float64 arrays of positions x channels, with their names."""
+    """Each sample's bottlenecks one after the other as arrays of positions x channels, with their names."""
     values = [value for node in model.graph for value in node.outputs if bottleneck(value) is not None]
     names = [str(value.name) for value in values]
     if not names:
@@ -53,4 +54,4 @@ def _vectors(model: ir.Model, samples: Iterable[Mapping[str, Array]]) -> Iterato
     session = open_session(with_outputs(model, names), optimise=True)
     for arrays in ahead(lambda sample: session.run(names, dict(sample)), samples):
         for name, array in zip(names, arrays, strict=True):
-            yield name, np.moveaxis(array, 1, -1).reshape(-1, array.shape[1]).astype(np.float64)
+            yield name, np.moveaxis(array, 1, -1).reshape(-1, array.shape[1])

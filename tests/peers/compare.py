@@ -90,14 +90,17 @@ def main() -> int:
 def _kept(output: Path, results: Results, anew: Sequence[str]) -> dict[str, Any]:
     """What an earlier run measured and this one does not: ratios are of one model's own rounds.
 
-    Ends the program where that run had other packages or another machine.
+    Ends the program where that run had other packages, another machine or another number of rounds. Whether the change
+    since then leaves the files of those models as they were is for the caller to know.
     """
     try:
         earlier = from_dict(Results, json.loads((output / "results.json").read_text()))
     except (OSError, ValueError, EdgeconvError) as error:
         sys.exit(f"There are no results to keep: {error}")
-    if (earlier.versions, earlier.machine) != (results.versions, results.machine):
-        sys.exit("The results that are there are of other packages or another machine: measure all models.")
+    if any(getattr(earlier, name) != getattr(results, name) for name in ("versions", "machine", "rounds")):
+        sys.exit(
+            "The results that are there are of other packages, another machine or other rounds: measure all models."
+        )
     models = [model for model in earlier.models if model.model not in anew]
     return {"models": models, "calibration": earlier.calibration, "demo": earlier.demo}
 
@@ -127,7 +130,11 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--document", type=Path, default=_ROOT / "docs" / "measurements.md")
     parser.add_argument("--rounds", type=int, default=20, help="turns of each artefact (default: 20)")
     parser.add_argument("--anyway", action="store_true", help="measure on a busy machine too")
-    parser.add_argument("--keep", action="store_true", help="keep what the last run measured of the other models")
+    parser.add_argument(
+        "--keep",
+        action="store_true",
+        help="keep what the last run measured of the other models, whose files are as they were",
+    )
     parser.add_argument("--no-memory", action="store_true", help="leave out the memory of calibrating")
     parser.add_argument("--no-demo", action="store_true", help="leave out the times of make demo and --help")
     parser.add_argument("--install", action="store_true", help="time also the environment that make demo makes")
