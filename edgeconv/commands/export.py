@@ -179,10 +179,11 @@ def export(
 
         terminal.console.print(search_table(result.search))
     if result.mixed is not None:
-        from edgeconv.export.mixed.table import mixed_lines, mixed_table
+        from edgeconv.export.mixed.table import mixed_lines, mixed_tables
 
         if result.mixed.rescues:
-            terminal.console.print(mixed_table(result.mixed))
+            for table in mixed_tables(result.mixed):
+                terminal.console.print(table, "")
         for line in mixed_lines(result.mixed):
             terminal.console.print(escape(line), highlight=False)
     if result.learn is not None:

@@ -67,22 +67,26 @@ def search(
     Args:
         candidates: what can be left in float.
         appraiser: judges.
-        macs: multiply-accumulates by operator: of equal gains the cheaper is taken, and the step back begins with the
-            most expensive.
+        macs: multiply-accumulates by operator: of equal gains the cheaper is taken, and the step back begins with what
+            gives back the most for what it loses.
         progress: called with what is tried.
     """
     everything = tuple(dict.fromkeys(name for candidate in candidates for name in candidate.operators))
     progress("everything in float")
     if not appraiser.is_met(everything):
         return SearchResult((), (), met=False)
-    ranking = _ranked(candidates, appraiser, macs, progress)
+    taken: set[str] = set()
+    ranking, reached_db = _ranked(candidates, taken, appraiser, macs, progress), appraiser.worst_db(())
     accepted: list[Accepted] = []
     while True:
-        taken = {name for one in accepted for name in one.operators}
         left = [candidate for candidate in ranking if not taken.issuperset(candidate.operators)]
         if not left:
             break
-        best = _best(left[:_TRIED], taken, appraiser, macs)
+        best, best_db = _best(left[:_TRIED], taken, reached_db, appraiser, macs)
+        if accepted and best_db < reached_db + TIE_DB:  # errors hide behind each other: what gained nothing may now
+            ranking = left = _ranked(left, taken, appraiser, macs, progress)
+            best, best_db = _best(left[:_TRIED], taken, reached_db, appraiser, macs)
+        reached_db = best_db
         new = tuple(name for name in best.operators if name not in taken)
         accepted.append(Accepted(best, new))
         taken.update(new)
@@ -93,28 +97,49 @@ def search(
 
 
 def _ranked(
-    candidates: Sequence[Candidate], appraiser: Appraiser, macs: Mapping[str, int], progress: Callable[[str], None]
+    candidates: Sequence[Candidate],
+    taken: Collection[str],
+    appraiser: Appraiser,
+    macs: Mapping[str, int],
+    progress: Callable[[str], None],
 ) -> list[Candidate]:
-    """By the gain of each alone, the greatest first."""
+    """By the gain of each together with what is taken, the greatest first."""
     gains = {}
     for index, candidate in enumerate(candidates, start=1):
         progress(f"candidate {index} of {len(candidates)}")
-        gains[candidate] = appraiser.worst_db(candidate.operators)
+        gains[candidate] = appraiser.worst_db({*taken, *candidate.operators})
     return sorted(candidates, key=lambda candidate: (-gains[candidate], _cost(candidate.operators, macs)))
 
 
 def _best(
-    candidates: Sequence[Candidate], taken: Collection[str], appraiser: Appraiser, macs: Mapping[str, int]
-) -> Candidate:
-    """Of a few, the best together with what is taken; of those that are as good, the cheapest."""
+    candidates: Sequence[Candidate],
+    taken: Collection[str],
+    reached_db: float,
+    appraiser: Appraiser,
+    macs: Mapping[str, int],
+) -> tuple[Candidate, float]:
+    """Of a few, the best together with what is taken; of those that are as good, the cheapest. And its SQNR."""
     together = {candidate: appraiser.worst_db({*taken, *candidate.operators}) for candidate in candidates}
     best = max(together.values())
-    equal = [candidate for candidate in candidates if together[candidate] >= best - TIE_DB]  # the cheapest of these
-    return min(equal, key=lambda c: _cost([name for name in c.operators if name not in taken], macs))
+    margin_db = min(TIE_DB, max(0.0, best - reached_db) / 2)  # what gains next to nothing is not as good
+    equal = [candidate for candidate in candidates if together[candidate] >= best - margin_db]
+    chosen = min(equal, key=lambda c: _cost([name for name in c.operators if name not in taken], macs))
+    return chosen, together[chosen]
 
 
 def _cost(operators: Collection[str], macs: Mapping[str, int]) -> tuple[int, int]:
     return sum(macs[name] for name in operators), len(operators)
+
+
+def _by_loss(
+    kept: frozenset[str], appraiser: Appraiser, macs: Mapping[str, int], progress: Callable[[str], None]
+) -> list[str]:
+    """What loses the least for the multiplications that it gives back to int8 first; of equal losses the dearest."""
+    reached_db, losses = appraiser.worst_db(kept), {}
+    for index, name in enumerate(sorted(kept), start=1):
+        progress(f"a step back, {index} of {len(kept)}")
+        losses[name] = reached_db - appraiser.worst_db(appraiser.effective(kept - {name}))
+    return sorted(losses, key=lambda name: (losses[name] / max(macs[name], 1), -macs[name], name))
 
 
 def _step_back(
@@ -123,7 +148,7 @@ def _step_back(
     """Drop what the estimate can do without; what the real graph then misses comes back, last dropped first."""
     kept = frozenset(name for one in accepted for name in one.operators)
     dropped: list[frozenset[str]] = []
-    for name in sorted(kept, key=lambda name: (-macs[name], name)):
+    for name in _by_loss(kept, appraiser, macs, progress):
         rest = appraiser.effective(kept - {name})
         if name not in kept or not rest:
             continue

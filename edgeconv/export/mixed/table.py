@@ -1,4 +1,4 @@
-"""What was left in float, as a table for a terminal."""
+"""What was left in float, as tables for a terminal."""
 
 from __future__ import annotations
 
@@ -10,36 +10,49 @@ from edgeconv.export.mixed.report import MixedReport, Price, Quality
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-__all__ = ["mixed_lines", "mixed_table"]
+__all__ = ["mixed_lines", "mixed_tables"]
 
 
-def mixed_table(report: MixedReport) -> RenderableType:
-    """A row for the int8 graph and for each rescue, with what it gained and what it costs in each runtime.
+def mixed_tables(report: MixedReport) -> list[RenderableType]:
+    """What each rescue gained and, where anything was timed, what it costs in each runtime.
 
-    A cell has the median in milliseconds and what the rescue added to it; bytes likewise.
+    A row of the second has the number of that of the first; the int8 graph is 0. A cell has the figure and what the
+    rescue added to it.
     """
+    tables = [_gains(report)]
+    return [*tables, _costs(report)] if report.int8_prices else tables
+
+
+def _gains(report: MixedReport) -> RenderableType:
     from rich.markup import escape
 
     from edgeconv.tables import plain_table
 
     table = plain_table()
+    table.add_column("", justify="right")
     table.add_column("Left in float", overflow="fold")
-    for head in ("worst case dB", "all cases dB", *([report.metric] if report.metric else [])):
-        table.add_column(head, justify="right")
-    runtimes = [price.runtime for price in report.int8_prices]
-    for runtime in runtimes:
-        table.add_column(f"{runtime} ms", justify="right")
-        table.add_column("MB", justify="right")
-    base = [_cost(price, None) for price in report.int8_prices]
-    table.add_row(
-        "nothing (int8)", *_quality(report.int8, None, report.metric), *(cell for pair in base for cell in pair)
-    )
-    for rescue, before, prices in report.steps():
-        named = {price.runtime: price for price in rescue.prices}
-        costs = [_cost(named[price.runtime], price) for price in prices]
+    for head in ("worst dB", "all dB", *([report.metric] if report.metric else [])):
+        table.add_column(head, justify="right", no_wrap=True)
+    table.add_row("0", "nothing (int8)", *_quality(report.int8, None, report.metric))
+    for number, (rescue, before, _) in enumerate(report.steps(), start=1):
         what = rescue.name if rescue.operators == (rescue.name,) else f"{rescue.name}: {', '.join(rescue.operators)}"
-        cells = _quality(rescue.quality, before, report.metric)
-        table.add_row(escape(f"+ {what}"), *cells, *(cell for pair in costs for cell in pair))
+        table.add_row(f"+ {number}", escape(what), *_quality(rescue.quality, before, report.metric))
+    return table
+
+
+def _costs(report: MixedReport) -> RenderableType:
+    from edgeconv.tables import plain_table
+
+    table = plain_table()
+    table.add_column("", justify="right")
+    for price in report.int8_prices:
+        table.add_column(f"{price.runtime} ms", justify="right")
+        table.add_column("MB", justify="right")
+    table.add_row("0", *(cell for price in report.int8_prices for cell in _cost(price, None)))
+    for number, (rescue, _, before) in enumerate(report.steps(), start=1):
+        named = {price.runtime: price for price in rescue.prices}
+        costs = [_cost(named[price.runtime], price) for price in before]
+        table.add_row(f"+ {number}", *(cell for pair in costs for cell in pair))
     return table
 
 
@@ -50,14 +63,15 @@ def mixed_lines(report: MixedReport) -> Iterator[str]:
         yield from (f"But {words}." for words in report.missed)
         return
     yield f"{_sentence(report.target)}: met with what is in the table left in float; each row adds to those above it."
+    yield "SQNR is that of the worst golden case and that over all."
     yield from (f"But {words}." for words in report.missed)
     if report.machine:
         yield f"Prices are this machine's: {report.machine}, timed in turns with the int8 graph. +: what the row adds."
     if report.dropped:
         yield f"Tried and not needed after all: {', '.join(report.dropped)}."
     yield from (f"Not priced: {reason}" for reason in report.not_priced)
-    remarks = [(p.runtime, p.remark) for r in (report.int8_prices, *(x.prices for x in report.rescues)) for p in r]
-    yield from dict.fromkeys(f"{runtime}: {remark}" for runtime, remark in remarks if remark)
+    for number, prices in enumerate([report.int8_prices, *(rescue.prices for rescue in report.rescues)]):
+        yield from (f"{price.runtime}, row {number}: {price.remark}." for price in prices if price.remark)
 
 
 def _sentence(words: str) -> str:
@@ -86,5 +100,4 @@ def _cost(price: Price, before: Price | None) -> tuple[str, str]:
         return "–", "–" if not price.bytes else f"{price.bytes / 1e6:.2f}"
     if before is None or before.latency_ms is None:
         return f"{price.latency_ms:.2f}", f"{price.bytes / 1e6:.2f}"
-    time = f"{price.latency_ms:.2f} ({price.latency_ms - before.latency_ms:+.2f})"
-    return time, f"{price.bytes / 1e6:.2f} ({(price.bytes - before.bytes) / 1e6:+.2f})"
+    return f"{price.latency_ms:.2f} ({price.latency_ms - before.latency_ms:+.2f})", f"{price.bytes / 1e6:.2f}"

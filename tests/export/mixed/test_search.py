@@ -60,6 +60,13 @@ def test_the_step_back_gives_up_what_a_group_brought_along() -> None:
     assert found.accepted[0].candidate is group
 
 
+def test_the_step_back_gives_up_first_what_loses_least_for_its_multiplications() -> None:
+    noise = {"a": 1e-2, "b": 4e-4, "c": 5e-4, "rest": 1e-3}
+    group = Candidate("around a", "tensor", ("a", "b", "c"))
+    found = search([group], _Additive(noise, 28.0), {"a": 5, "b": 10, "c": 11})  # there is room for b or for c
+    assert found.dropped == ("b",)
+
+
 def test_what_an_estimate_gave_up_wrongly_comes_back() -> None:
     noise = {"a": 1e-3, "b": 1e-2, "c": 1e-5}
     group = Candidate("all", "tensor", ("a", "b", "c"))
@@ -75,6 +82,31 @@ def test_of_equal_gains_the_cheaper_is_taken() -> None:
     noise = {"a": 1e-2, "b": 1e-2}
     costs = {"a": 100, "b": 1}
     assert search(_single(noise), _Additive(noise, 19.0), costs).nodes == ("b",)
+
+
+def test_what_gains_only_behind_others_is_found_when_nothing_else_gains() -> None:
+    """The error of `late` hides that of `hidden`: alone neither says what both together are worth."""
+
+    @dataclasses.dataclass
+    class Hiding(_Additive):
+        def _db(self, nodes: Collection[str]) -> float:
+            covered = "hidden" in nodes and "late" not in nodes
+            return super()._db(set(nodes) - {"hidden"} if covered else nodes) - covered
+
+    noise = {"late": 3e-2, "hidden": 1e-2} | {f"little{i}": 1e-6 for i in range(9)}
+    tried: list[str] = []
+    found = search(_single(noise), Hiding(noise, 45.0), dict.fromkeys(noise, 1), tried.append)
+    assert [one.candidate.name for one in found.accepted] == ["late", "hidden"]
+    assert "2 operators in float" in tried
+    assert "3 operators in float" not in tried
+
+
+def test_what_gains_nothing_is_not_taken_for_being_cheap() -> None:
+    noise = {"costly": 2e-3, "cheap": 1e-5, "rest": 1e-1}
+    tried: list[str] = []
+    found = search(_single(noise)[:2], _Additive(noise, 9.95), {"costly": 100, "cheap": 1}, tried.append)
+    assert found.nodes == ("costly",)
+    assert "2 operators in float" not in tried
 
 
 def test_a_target_out_of_reach_is_known_at_once() -> None:

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from edgeconv.benchmarks.ratios import Ratio
 from edgeconv.export.mixed.report import MixedReport, Price, Quality, Rescue
-from edgeconv.export.mixed.table import mixed_lines, mixed_table
+from edgeconv.export.mixed.table import mixed_lines, mixed_tables
 
 _ONE = Ratio(1.0, 0.99, 1.01)
 _REPORT = MixedReport(
@@ -34,13 +34,34 @@ _REPORT = MixedReport(
 )
 
 
-def test_the_table_has_what_was_gained_and_what_it_costs() -> None:
+def _printed(report: MixedReport, width: int = 80) -> list[str]:
     stream = io.StringIO()
-    Console(file=stream, width=200).print(mixed_table(_REPORT))
-    lines = [line.split() for line in stream.getvalue().splitlines() if line.strip()]
-    base, row = (" ".join(line) for line in lines[-2:])
-    assert base == "nothing (int8) 28.0 31.0 0.8000 5.00 1.50"
-    assert row == "+ stem Conv: stem/Conv 30.5 (+2.5) 33.0 (+2.0) 0.8012 5.25 (+0.25) 1.60 (+0.10)"
+    Console(file=stream, width=width).print(*mixed_tables(report))
+    return [" ".join(line.split()) for line in stream.getvalue().splitlines() if line.strip()]
+
+
+def test_the_tables_have_what_was_gained_and_what_it_costs() -> None:
+    lines = _printed(_REPORT)
+    assert "0 nothing (int8) 28.0 31.0 0.8000" in lines
+    assert "+ 1 stem Conv: stem/Conv 30.5 (+2.5) 33.0 (+2.0) 0.8012" in lines
+    assert lines[-2:] == ["0 5.00 1.50", "+ 1 5.25 (+0.25) 1.60"]
+
+
+def test_eighty_columns_have_room_for_three_runtimes_and_long_names() -> None:
+    names = ("litert", "onnxruntime", "openvino")
+    prices = tuple(Price(name, 114.25, Ratio(1.05, 1.0, 1.1), 16_000_000, None) for name in names)
+    operators = ("encoder.0.conv2.horizontal/Conv", "encoder.0.conv2.vertical/Conv")
+    rescue = dataclasses.replace(_REPORT.rescues[0], name="output of encoder.0.conv2.horizontal Conv", prices=prices)
+    rescue = dataclasses.replace(rescue, operators=operators)
+    lines = _printed(dataclasses.replace(_REPORT, int8_prices=prices, rescues=(rescue,)))
+    assert lines[-1] == "+ 1" + 3 * " 114.25 (+0.00) 16.00"
+    assert any(line.endswith("30.5 (+2.5) 33.0 (+2.0) 0.8012") for line in lines)
+    assert all(any(name in line for line in lines) for name in operators)
+
+
+def test_where_nothing_was_timed_there_is_no_table_of_costs() -> None:
+    rescue = dataclasses.replace(_REPORT.rescues[0], prices=())
+    assert len(mixed_tables(dataclasses.replace(_REPORT, int8_prices=(), rescues=(rescue,)))) == 1
 
 
 def test_whose_prices_they_are_and_what_was_not_needed_is_said() -> None:
@@ -50,7 +71,7 @@ def test_whose_prices_they_are_and_what_was_not_needed_is_said() -> None:
         "this machine's: a CPU",
         "mid/Conv",
         "tensorrt: it runs",
-        "litert: busy",
+        "litert, row 1: busy.",
     ):
         assert words in text
 
@@ -58,11 +79,9 @@ def test_whose_prices_they_are_and_what_was_not_needed_is_said() -> None:
 def test_a_price_that_could_not_be_had_is_a_dash() -> None:
     broken = Price("litert", None, None, 0, None, "no kernel")
     rescue = dataclasses.replace(_REPORT.rescues[0], prices=(broken,))
-    stream = io.StringIO()
     report = dataclasses.replace(_REPORT, rescues=(rescue,))
-    Console(file=stream, width=200).print(mixed_table(report))
-    assert stream.getvalue().splitlines()[-1].split()[-2:] == ["–", "–"]
-    assert "litert: no kernel" in list(mixed_lines(report))
+    assert _printed(report)[-1].split()[-2:] == ["–", "–"]
+    assert "litert, row 1: no kernel." in list(mixed_lines(report))
 
 
 def test_where_int8_is_good_enough_it_is_said() -> None:
