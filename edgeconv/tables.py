@@ -8,6 +8,15 @@ from rich.table import Table
 __all__ = ["plain_table"]
 
 
-def plain_table() -> Table:
-    """Without columns yet: a line under bold headings and no frame."""
-    return Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
+def plain_table(*headings: str, title: str | None = None) -> Table:
+    """A line under bold headings and no frame; more columns can be added. `title` may have markup."""
+    return Table(
+        *headings,
+        title=title,
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+        header_style="bold",
+    )

@@ -19,10 +19,11 @@ _HEAD = ("runtime", "precision", "verdict", "median", "p90", "memory", "drift", 
 def comparison_table(comparison: Comparison) -> RenderableType:
     """The comparison for a terminal: ratios with their intervals, memory and drift beside them, notes below."""
     from rich.console import Group
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=_title(comparison), box=None, header_style="bold", title_justify="left", padding=(0, 1, 0, 0))
+    from edgeconv.tables import plain_table
+
+    table = plain_table(title=_title(comparison))
     table.add_column("artefact", no_wrap=True)
     for column in _HEAD[2:]:
         # what is too narrow goes on in the next line: a ratio above its interval
@@ -58,8 +59,8 @@ def _cells(row: ComparisonRow) -> list[str]:
         _ratio(row.median),
         _ratio(row.p90),
         "–" if row.memory_ratio is None else f"{row.memory_ratio - 1:+.0%}",
-        "–" if row.drift_db is None else f"{-row.drift_db:+.1f} dB",
-        "–" if row.metric_drop is None else f"{-row.metric_drop:+.1%}",
+        "–" if row.drift_db is None else f"{0 - row.drift_db:+.1f} dB",
+        "–" if row.metric_drop is None else f"{0 - row.metric_drop:+.1%}",
     ]
 
 

@@ -109,9 +109,10 @@ def compress(
 
 def _table(report: CompressionReport) -> Table:
     from rich.markup import escape
-    from rich.table import Table
 
-    table = Table(box=None, header_style="bold")
+    from edgeconv.tables import plain_table
+
+    table = plain_table()
     for column in ("layer", "kernel", "rank", "break-even", "MACs", "energy lost", "why dense"):
         table.add_column(column, justify="left" if column in ("layer", "why dense") else "right")
     for layer in report.layers:

@@ -43,15 +43,14 @@ def list_devices(*, json: Annotated[bool, _Flag] = False) -> int:
     json
         Print them as JSON, whole.
     """
-    from rich.table import Table
-
     from edgeconv.devices.profile import load_profile, profile_names
+    from edgeconv.tables import plain_table
 
     profiles, terminal = [load_profile(name) for name in profile_names()], Terminal(json)
     if json:
         terminal.print_json(_Profiles(profiles))
         return 0
-    table = Table("device", "description", "artefacts, the preferred first", box=None, header_style="bold")
+    table = plain_table("device", "description", "artefacts, the preferred first")
     for profile in profiles:
         precisions: dict[str, list[str]] = {}
         for target in profile.targets:

@@ -138,9 +138,8 @@ def _stop(terminal: Terminal, board: Board | None) -> int:
 
 
 def _list(terminal: Terminal, json: bool) -> int:
-    from rich.table import Table
-
     from edgeconv.devices.emulate.running import list_running
+    from edgeconv.tables import plain_table
 
     told = EmulatedBoards([_tell(guest) for guest in list_running()])
     if json:
@@ -148,7 +147,7 @@ def _list(terminal: Terminal, json: bool) -> int:
     elif not told.boards:
         terminal.console.print("No emulated board runs.")
     else:
-        table = Table("board", "cpu", "clock", "--on", "log in", box=None, header_style="bold")
+        table = plain_table("board", "cpu", "clock", "--on", "log in")
         for guest in told.boards:
             table.add_row(guest.board, guest.cpu, guest.clock, guest.on, guest.login)
         terminal.console.print(table)

@@ -98,11 +98,11 @@ def scheme_names() -> list[str]:
 def schemes_table(table: SchemeTable) -> Table:
     """For a terminal: the relative error of each scheme's kernel, with its ranks; the best of a layer is green."""
     from rich.markup import escape
-    from rich.table import Table
+
+    from edgeconv.tables import plain_table
 
     title = f"{escape(table.model)}: kernel error within {table.share:.0%} of each layer's weights"
-    view = Table(title=title, box=None, header_style="bold")
-    view.add_column("layer")
+    view = plain_table("layer", title=title)
     for column in ("kernel", *scheme_names()):
         view.add_column(column, justify="right")
     for row in table.rows:

@@ -79,10 +79,10 @@ def inspect_model(
 
 def layers_table(inspection: Inspection) -> Table:
     """The rows for a terminal."""
-    from rich.table import Table
+    from edgeconv.tables import plain_table
 
     title = f"{inspection.model}: {inspection.parameters:,} parameters, {inspection.macs / 1e6:,.1f} MMAC"
-    table = Table(title=title, box=None, header_style="bold", show_footer=False)
+    table = plain_table(title=title)
     for column in ("node", "operator", "kernel", "output", "parameters", "MMAC", "share"):
         table.add_column(column, justify="left" if column in ("node", "operator") else "right", overflow="fold")
     for row in inspection.rows:

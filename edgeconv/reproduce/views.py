@@ -18,12 +18,11 @@ _COLOURS = {HOLDS: "green", IN_PART: "yellow", NOT: "red"}
 def outcome_table(outcome: Outcome) -> Table:
     """One experiment for the terminal."""
     from rich.markup import escape
-    from rich.table import Table
+
+    from edgeconv.tables import plain_table
 
     title = f"{escape(outcome.headline)} ({outcome.name}, {outcome.seconds:.1f} s)"
-    table = Table(title=title, title_justify="left", box=None, header_style="bold")
-    for column in ("claim", "condition", "expected", "found", "verdict"):
-        table.add_column(column)
+    table = plain_table("claim", "condition", "expected", "found", "verdict", title=title)
     for row in outcome.rows:
         colour = _COLOURS.get(row.verdict)
         verdict = f"[{colour}]{row.verdict}[/]" if colour else row.verdict

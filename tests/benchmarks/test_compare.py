@@ -299,3 +299,4 @@ def test_the_table_names_every_artefact_however_narrow_the_terminal_is() -> None
         text = console.export_text()
         assert "litert int8" in text
         assert "…" not in text
+    assert "+0.0 dB" in text

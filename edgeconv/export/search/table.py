@@ -6,20 +6,19 @@ from rich.markup import escape
 from rich.table import Table
 
 from edgeconv.export.search.report import SearchReport
+from edgeconv.tables import plain_table
 
 __all__ = ["search_table"]
 
 
 def search_table(report: SearchReport) -> Table:
     """One row for each candidate; a tick where it was kept."""
-    table = Table(
-        title=f"{len(report.candidates)} candidates, {report.gain_db:+.1f} dB",
-        caption=f"SQNR in dB against fp32 on {report.held_samples} images held back from calibration "
-        f"({report.calibration_samples} calibrate), and on shifted copies of them. Latency: {report.latency_basis}.",
-        title_justify="left",
-        caption_justify="left",
+    table = plain_table("Step", title=f"{len(report.candidates)} candidates, {report.gain_db:+.1f} dB")
+    table.caption_justify = "left"
+    table.caption = (
+        f"SQNR in dB against fp32 on {report.held_samples} images held back from calibration "
+        f"({report.calibration_samples} calibrate), and on shifted copies of them. Latency: {report.latency_basis}."
     )
-    table.add_column("Step")
     table.add_column("Candidate", overflow="fold")
     for heading in ("SQNR", "Shifted", "Latency"):
         table.add_column(heading, justify="right")
