@@ -11,6 +11,7 @@ from edgeconv.export.search.trials import TIE_DB
 
 __all__ = ["Accepted", "Appraiser", "SearchResult", "search"]
 
+_OLD_DB = 1.0  # so much better than when it was made, and a ranking is out of date: errors hide behind each other
 _TRIED = 4  # of the ranking, together with what is accepted already: gains of neighbours do not add up
 
 
@@ -76,15 +77,17 @@ def search(
     if not appraiser.is_met(everything):
         return SearchResult((), (), met=False)
     taken: set[str] = set()
-    ranking, reached_db = _ranked(candidates, taken, appraiser, macs, progress), appraiser.worst_db(())
+    ranking = _ranked(candidates, taken, appraiser, macs, progress)
+    reached_db = ranked_db = appraiser.worst_db(())
     accepted: list[Accepted] = []
     while True:
         left = [candidate for candidate in ranking if not taken.issuperset(candidate.operators)]
         if not left:
             break
         best, best_db = _best(left[:_TRIED], taken, reached_db, appraiser, macs)
-        if accepted and best_db < reached_db + TIE_DB:  # errors hide behind each other: what gained nothing may now
+        if best_db < reached_db + TIE_DB and reached_db >= ranked_db + _OLD_DB:  # what gained nothing then may now
             ranking = left = _ranked(left, taken, appraiser, macs, progress)
+            ranked_db = reached_db
             best, best_db = _best(left[:_TRIED], taken, reached_db, appraiser, macs)
         reached_db = best_db
         new = tuple(name for name in best.operators if name not in taken)
