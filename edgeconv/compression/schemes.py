@@ -101,7 +101,7 @@ def schemes_table(table: SchemeTable) -> Table:
 
     from edgeconv.tables import plain_table
 
-    title = f"{escape(table.model)}: kernel error within {table.share:.0%} of each layer's weights"
+    title = f"{table.model}: kernel error within {table.share:.0%} of each layer's weights"
     view = plain_table("layer", title=title)
     for column in ("kernel", *scheme_names()):
         view.add_column(column, justify="right")

@@ -79,6 +79,8 @@ def inspect_model(
 
 def layers_table(inspection: Inspection) -> Table:
     """The rows for a terminal."""
+    from rich.markup import escape
+
     from edgeconv.tables import plain_table
 
     title = f"{inspection.model}: {inspection.parameters:,} parameters, {inspection.macs / 1e6:,.1f} MMAC"
@@ -87,8 +89,8 @@ def layers_table(inspection: Inspection) -> Table:
         table.add_column(column, justify="left" if column in ("node", "operator") else "right", overflow="fold")
     for row in inspection.rows:
         table.add_row(
-            row.name,
-            row.operator,
+            escape(row.name),
+            escape(row.operator),
             "x".join(map(str, row.kernel)) if row.kernel else "–",
             "x".join(map(str, row.output_shape)),
             f"{row.parameters:,}",

@@ -21,7 +21,7 @@ def outcome_table(outcome: Outcome) -> Table:
 
     from edgeconv.tables import plain_table
 
-    title = f"{escape(outcome.headline)} ({outcome.name}, {outcome.seconds:.1f} s)"
+    title = f"{outcome.headline} ({outcome.name}, {outcome.seconds:.1f} s)"
     table = plain_table("claim", "condition", "expected", "found", "verdict", title=title)
     for row in outcome.rows:
         colour = _COLOURS.get(row.verdict)
