@@ -58,13 +58,19 @@ class GraphAppraiser:
         self._int8 = int8.model
         self._exact: dict[frozenset[str], tuple[QuantisationResult, Quality]] = {}
         self._exact[frozenset()] = int8, judgement.quality(outputs)
+        self._worst_db: dict[frozenset[str], float] = {}
         by_quality = np.argsort([judgement.case_db(one, case) for case, one in enumerate(outputs)], kind="stable")
         self._worst = [int(case) for case in by_quality[: max(1, len(cases) // _WORST_SHARE)]]
 
     def worst_db(self, nodes: Collection[str]) -> float:
-        """The mean SQNR of the quarter of the cases that are worst in int8, in dB, by a trial."""
-        runner = ReferenceRunner(self._trial(nodes))
-        return float(np.mean([self._judgement.case_db(runner.run(self._cases[i]), i) for i in self._worst]))
+        """The mean SQNR of the quarter of the cases that are worst in int8, in dB, by a trial; made once."""
+        key = frozenset(nodes)
+        if key not in self._worst_db:
+            runner = ReferenceRunner(self._trial(nodes))
+            self._worst_db[key] = float(
+                np.mean([self._judgement.case_db(runner.run(self._cases[i]), i) for i in self._worst])
+            )
+        return self._worst_db[key]
 
     def seems_met(self, nodes: Collection[str]) -> bool:
         """Whether a trial meets the target on all cases."""

@@ -71,7 +71,7 @@ def mixed_lines(report: MixedReport) -> Iterator[str]:
         yield f"Tried and not needed after all: {', '.join(report.dropped)}."
     yield from (f"Not priced: {reason}" for reason in report.not_priced)
     for number, prices in enumerate([report.int8_prices, *(rescue.prices for rescue in report.rescues)]):
-        yield from (f"{price.runtime}, row {number}: {price.remark}." for price in prices if price.remark)
+        yield from (f"{price.runtime}, row {number}: {price.remark}" for price in prices if price.remark)
 
 
 def _sentence(words: str) -> str:

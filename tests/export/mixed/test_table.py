@@ -71,7 +71,7 @@ def test_whose_prices_they_are_and_what_was_not_needed_is_said() -> None:
         "this machine's: a CPU",
         "mid/Conv",
         "tensorrt: it runs",
-        "litert, row 1: busy.",
+        "litert, row 1: busy",
     ):
         assert words in text
 
@@ -81,7 +81,7 @@ def test_a_price_that_could_not_be_had_is_a_dash() -> None:
     rescue = dataclasses.replace(_REPORT.rescues[0], prices=(broken,))
     report = dataclasses.replace(_REPORT, rescues=(rescue,))
     assert _printed(report)[-1].split()[-2:] == ["–", "–"]
-    assert "litert, row 1: no kernel." in list(mixed_lines(report))
+    assert "litert, row 1: no kernel" in list(mixed_lines(report))
 
 
 def test_where_int8_is_good_enough_it_is_said() -> None:
